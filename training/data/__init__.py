@@ -1,0 +1,1 @@
+"""Data sets in memory and the views that training takes of them."""

@@ -1,0 +1,1 @@
+"""Methods: each turns a batch into losses and knows nothing else."""

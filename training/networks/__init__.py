@@ -1,0 +1,1 @@
+"""The networks, and the form in which a student is served."""
