@@ -1,7 +1,7 @@
 """From slices to what a network sees, and from its labels back to the slices: one decision for training and serving.
 
-Coordinates in this module are pixel indices ``(row, column)`` of a slice, pixel centres at integers, as in a DICOM pixel
-array. A :class:`Square` is a window in those coordinates. Cell ``i`` of an ``n`` x ``n`` grid over a square lies at
+Coordinates in this module are pixel indices ``(row, column)`` of a slice, pixel centres at integers, as in a DICOM
+pixel array. A :class:`Square` is a window in those coordinates. Cell ``i`` of an ``n`` x ``n`` grid over a square lies at
 ``centre + ((i + 0.5) / n - 0.5) * side``: the convention of a resize with ``align_corners=False``, so the grid that the
 exported graph enlarges (128 to 256 cells) covers exactly the same window.
 """
@@ -95,7 +95,7 @@ def restore_slices(labels: Masks, square: Square, rows: int, columns: int) -> Ma
 
 
 def scale_grey(images: FloatImages, prepare: Prepare) -> FloatImages:
-    """Scale each image [..., row, column] by its own percentiles to 0..1 (see :class:`Prepare`); a flat one becomes 0."""
+    """Scale each image [..., row, column] by its own percentiles to 0..1 (see ``Prepare``); a flat one becomes 0."""
     ends = np.percentile(images, [prepare.low_percentile, prepare.high_percentile], axis=(-2, -1), keepdims=True)
     low, high = ends.astype(np.float32)
     width = high - low

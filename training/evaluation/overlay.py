@@ -1,0 +1,52 @@
+"""A picture of one patient's prediction against the truth: for the eyes of whoever trains."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from contracts.cases import CardiacCase
+from contracts.prepare import Masks
+
+COLOURS = np.array([(0, 0, 0), (86, 180, 233), (230, 159, 0), (204, 121, 167)], dtype=np.uint8)
+"""Of the labels 0 to 3; the truth is drawn in white behind them."""
+
+
+def save_overlay(path: Path, case: CardiacCase, labels: Masks, zoom: int = 2) -> None:
+    """Write a PNG with a row a phase and a column a slice, cut to the heart: truth white, prediction in colour."""
+    window = _window((case.labels > 0) | (labels > 0))
+    planes = [
+        np.concatenate([_plane(case, labels, phase, index, window, zoom) for index in range(labels.shape[1])], axis=1)
+        for phase in range(labels.shape[0])
+    ]
+    picture = Image.fromarray(np.concatenate(planes, axis=0))
+    ImageDraw.Draw(picture).text((4, 4), f"{case.patient}: research use only", fill=(255, 255, 255))
+    picture.save(path)
+
+
+def _window(found: NDArray[np.bool_], border: int = 12) -> tuple[slice, slice]:
+    ends = []
+    for axes in ((0, 1, 3), (0, 1, 2)):
+        where = found.any(axis=axes).nonzero()[0]
+        low, high = (int(where[0]), int(where[-1])) if len(where) else (0, found.shape[5 - sum(axes)] - 1)
+        ends.append(slice(max(low - border, 0), high + border + 1))
+    return ends[0], ends[1]
+
+
+def _plane(
+    case: CardiacCase, labels: Masks, phase: int, index: int, window: tuple[slice, slice], zoom: int
+) -> NDArray[np.uint8]:
+    def enlarged(plane: NDArray[np.generic]) -> NDArray[np.generic]:
+        return plane[window].repeat(zoom, 0).repeat(zoom, 1)
+
+    grey = enlarged(case.images[phase, index]).astype(np.float32)
+    top = np.percentile(case.images[phase], 99.5)
+    picture = np.repeat(np.clip(grey / max(float(top), 1) * 255, 0, 255)[..., None], 3, axis=2).astype(np.uint8)
+    for mask, coloured in ((enlarged(case.labels[phase, index]), False), (enlarged(labels[phase, index]), True)):
+        for value in range(1, len(COLOURS)):
+            inside = mask == value
+            edge = inside & ~ndimage.binary_erosion(inside)
+            picture[edge] = COLOURS[value] if coloured else (255, 255, 255)
+    return picture

@@ -1,0 +1,76 @@
+"""A preset: all numbers of a training run, in one TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from contracts.errors import Missing, Usage
+from contracts.prepare import Prepare
+from contracts.tasks import Task
+from training.data.augment import Views
+
+
+class Preset(BaseModel):
+    """One training run. Lists are files of the data set's folder, or ``synthetic`` for drawn shapes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    task: Task
+    method: Literal["supervised"] = "supervised"
+    train_list: str
+    validation_list: str
+    seed: int = 0
+    iterations: int = Field(gt=0)
+    batch: int = Field(default=8, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    warm_up: int = Field(default=50, ge=0, description="iterations of a linear rise")
+    final_share: float = Field(default=0.01, gt=0, le=1, description="of the learning rate, at the end of the cosine")
+    weight_decay: float = 1e-2
+    gradient_norm: float = Field(default=5.0, gt=0)
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    threads: int = Field(default=0, ge=0, description="0: as the machine has them")
+    log_every: int = Field(default=20, gt=0)
+    checkpoint_every: int = Field(default=200, gt=0)
+    evaluate_every: int = Field(default=1000, gt=0)
+    prepare: Prepare = Prepare()
+    views: Views = Views()
+
+    @classmethod
+    def read(cls, path: Path, changes: tuple[str, ...] = ()) -> Self:
+        """Read a preset and apply changes ``key=value`` (dots reach into tables, values are TOML or bare words).
+
+        A name without a folder is looked up among the shipped presets. Raises ``Missing`` ``no_preset`` and ``Usage``
+        ``bad_preset``.
+        """
+        found = next((p for p in (path, shipped(path)) if p.is_file()), None)
+        if found is None:
+            raise Missing("no_preset", f"There is no preset {path}.")
+        try:
+            values = tomllib.loads(found.read_text("utf-8"))
+            for change in changes:
+                _apply(values, change)
+            return cls.model_validate(values)
+        except (tomllib.TOMLDecodeError, ValidationError) as error:
+            raise Usage("bad_preset", f"The preset {found.name} cannot be used: {error}") from error
+
+
+def shipped(path: Path) -> Path:
+    """Return where a shipped preset of that name stands."""
+    return Path(__file__).parent / "presets" / path.with_suffix(".toml").name
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    key, separator, text = change.partition("=")
+    if not separator or not key:
+        raise Usage("bad_preset", f"'{change}' is not key=value.")
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    try:
+        values[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[last] = text
