@@ -1,8 +1,10 @@
 """The four tasks, their label sets in SNOMED CT, and recommended display colours.
 
-Codes come from the context groups of DICOM PS3.16: cardiac structures from CID 7191 and CID 7166 relatives as used in
-the segmentation categories of CID 7150, anatomy of the prostate from CID 6300 relatives, lesions from CID 7159.
-Label values are those of the masks, 0 is background everywhere.
+Codes and their meanings are those of DICOM PS3.16. Categories: CID 7150 (Segmentation Property Category). Types, all
+but one in CID 7151 (Segmentation Property Type): the ventricles in CID 7152 (Cardiac Structure), the prostate in
+CID 7160 (Pelvic Organ), the lesion in CID 7159 (Lesion). The myocardium of the left ventricle stands in no group of
+segmentation types, which may be extended; CID 12305 has its code. For the glands of a tissue section PS3.16 has no
+concept, so they carry the code for tissue. Label values are those of the masks, 0 is background everywhere.
 """
 
 from dataclasses import dataclass
@@ -18,8 +20,9 @@ class Code:
     meaning: str
 
 
-ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
-MORPHOLOGICALLY_ABNORMAL = Code("49755003", "SCT", "Morphologically Altered Structure")
+ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+MORPHOLOGICALLY_ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+TISSUE = Code("85756007", "SCT", "Tissue")
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,16 @@ LABELS: dict[Task, tuple[Label, ...]] = {
             "myo",
             "Left ventricular myocardium",
             ANATOMICAL_STRUCTURE,
-            Code("70822001", "SCT", "Myocardium of left ventricle"),
+            Code("49848007", "SCT", "Left Ventricle Myocardium"),
             (230, 159, 0),
         ),
         Label(
-            3, "lv", "Left ventricle", ANATOMICAL_STRUCTURE, Code("87878005", "SCT", "Left ventricle"), (204, 121, 167)
+            3,
+            "lv",
+            "Left ventricle cavity",
+            ANATOMICAL_STRUCTURE,
+            Code("87878005", "SCT", "Left ventricle"),
+            (204, 121, 167),
         ),
     ),
     Task.PROSTATE: (
@@ -66,11 +74,7 @@ LABELS: dict[Task, tuple[Label, ...]] = {
     Task.SKIN: (
         Label(1, "lesion", "Lesion", MORPHOLOGICALLY_ABNORMAL, Code("52988006", "SCT", "Lesion"), (230, 159, 0)),
     ),
-    Task.GLAND: (
-        Label(
-            1, "gland", "Gland", ANATOMICAL_STRUCTURE, Code("362884007", "SCT", "Entire gland"), (86, 180, 233)
-        ),
-    ),
+    Task.GLAND: (Label(1, "gland", "Gland", TISSUE, Code("85756007", "SCT", "Tissue"), (86, 180, 233)),),
 }
 
 
