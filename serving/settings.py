@@ -34,7 +34,6 @@ class Settings(BaseSettings):
     variant: str = Field("", description="Variant of a model to run. Empty: fp32, the one that runs on every machine.")
     threads: int = Field(0, ge=0, description="Inference threads. 0: as many as the machine has cores.")
     provider: str = Field("", description="ONNX Runtime provider that must run, such as CUDAExecutionProvider. Empty: what is installed.")
-    batch: int = Field(8, ge=1, le=64, description="Slices per inference call; bounds the memory of the engine.")
     min_free_gb: float = Field(1.0, ge=0, description="Below this free disk space nothing new is accepted.")
     retention_days: float = Field(0.0, ge=0, description="Days after which a finished study is deleted. 0: never.")
     quarantine_mb: float = Field(500.0, ge=0, description="Disk space for unreadable objects; the oldest go first.")

@@ -1,0 +1,135 @@
+"""The thin module around DBOS: what must go on after the process was killed, and nothing else knows the engine.
+
+Workflows are plain lists of steps. Each is named by what it works on, so starting one twice is starting it once. The
+application version is fixed: it changes only when the order of steps does, and then old work must be drained first.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Protocol
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+
+from contracts.errors import Usage
+from serving.settings import Settings
+
+APPLICATION_VERSION = "segloop-wf-1"
+STACKS = "stacks"
+DELIVERIES = "deliveries"
+FULL = ("read", "predict", "write", "offer")
+AFTER_RELEASE = ("write", "offer")
+
+
+class Work(Protocol):
+    """What the workflows call."""
+
+    def run(self, step: str, stack_id: int) -> str:
+        """Run a step of a stack version; a word other than "" ends the workflow."""
+        ...
+
+    def give_up(self, stack_id: int, reason: str) -> None:
+        """Mark a stack version as failed."""
+        ...
+
+
+_work: Work
+_attempt: Callable[[int], None]
+_lock: IO[bytes]
+
+
+@DBOS.step(name="step")
+def _step(name: str, stack_id: int) -> str:
+    return _work.run(name, stack_id)
+
+
+@DBOS.workflow(name="process", max_recovery_attempts=5)
+def _process(stack_id: int, steps: list[str]) -> str:
+    for name in steps:
+        outcome = _step(name, stack_id)
+        if outcome:
+            return outcome
+    return "answered"
+
+
+@DBOS.step(name="attempt")
+def _try_delivery(delivery_id: int) -> None:
+    _attempt(delivery_id)
+
+
+@DBOS.workflow(name="deliver", max_recovery_attempts=100_000)
+def _deliver(delivery_id: int) -> None:
+    _try_delivery(delivery_id)
+
+
+def launch(settings: Settings, work: Work, attempt: Callable[[int], None]) -> None:
+    """Start the engine; work that was under way when the process ended goes on by itself.
+
+    Raises ``Usage`` ``home_in_use`` when another gateway runs on the same HOME.
+    """
+    global _work, _attempt, _lock
+    _lock = _claim(settings.home / "executor.lock")
+    _work, _attempt = work, attempt
+    database = settings.home.resolve() / "dbos.sqlite"
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    config: DBOSConfig = {
+        "name": "segloop",
+        "system_database_url": f"sqlite:///{database}",
+        "application_version": APPLICATION_VERSION,
+        "executor_id": "gateway",
+        "serializer": DBOSPortableJSONSerializer(),
+        "log_level": "ERROR",
+        "max_executor_threads": 16,
+    }
+    DBOS(config=config)
+    DBOS.launch()
+    DBOS.register_queue(STACKS, worker_concurrency=1, polling_interval_sec=0.25)
+    DBOS.register_queue(DELIVERIES, worker_concurrency=4, polling_interval_sec=1.0)
+
+
+def stop(seconds: int = 20) -> None:
+    """Stop the engine; what is under way gets some seconds, and goes on at the next start otherwise."""
+    DBOS.destroy(workflow_completion_timeout_sec=seconds)
+    _lock.close()
+
+
+def process(stack_id: int, attempt: int, *, after_release: bool = False) -> None:
+    """Enqueue the work on a stack version; the same attempt is enqueued once."""
+    steps = AFTER_RELEASE if after_release else FULL
+    with SetWorkflowID(f"stack-{stack_id}-{attempt}"):
+        DBOS.enqueue_workflow(STACKS, _process, stack_id, list(steps))
+
+
+def deliver(delivery_id: int, attempt: int) -> None:
+    """Enqueue one try of a delivery; the same try is enqueued once."""
+    with SetWorkflowID(f"deliver-{delivery_id}-{attempt}"):
+        DBOS.enqueue_workflow(DELIVERIES, _deliver, delivery_id)
+
+
+def give_up_on_crashers() -> None:
+    """Fail the stacks whose work killed the process too often, so that they are shown and can be retried."""
+    for status in DBOS.list_workflows(status="MAX_RECOVERY_ATTEMPTS_EXCEEDED", name="process"):
+        stack_id = int(status.workflow_id.split("-")[1])
+        _work.give_up(stack_id, "The gateway died on it several times; see the log, then retry.")
+        DBOS.delete_workflows([status.workflow_id])
+
+
+def purge(before: str) -> int:
+    """Forget finished workflows that ended before a time (ISO 8601); return how many."""
+    done = DBOS.list_workflows(status=["SUCCESS", "ERROR"], completed_before=before, load_input=False, load_output=False)
+    if done:
+        DBOS.delete_workflows([status.workflow_id for status in done])
+    return len(done)
+
+
+def _claim(path: Path) -> IO[bytes]:
+    stream = path.open("wb")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        stream.close()
+        raise Usage("home_in_use", f"Another gateway already runs on {path.parent}: stop it or set SEGLOOP_HOME.") from error
+    return stream

@@ -1,0 +1,75 @@
+"""The embedded engine: ONNX Runtime inside the gateway's process, one session shared by all callers."""
+
+import hashlib
+import os
+import threading
+from importlib.metadata import PackageNotFoundError, distribution
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from contracts.errors import Broken, Missing, Usage
+from contracts.model_contract import ModelContract
+from contracts.model_repository import Serving
+
+
+def check_installation() -> None:
+    """Refuse two builds of ONNX Runtime side by side: which one is imported would be luck.
+
+    Raises ``Usage`` when both are installed, ``Missing`` when none is.
+    """
+    found = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
+    if len(found) == 2:
+        raise Usage("two_runtimes", "Both onnxruntime and onnxruntime-gpu are installed: uninstall both, then install one.")
+    if not found:
+        raise Missing("no_runtime", "ONNX Runtime is not installed: install the extra 'cpu' or the extra 'gpu'.")
+
+
+def _installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+class OnnxRuntimeEngine:
+    """A session on one model file. Calls may come from any thread; they run one after the other.
+
+    Memory is bounded by the batch that callers pass: the arena is off, so what a run used is given back.
+    """
+
+    def __init__(self, serving: Serving, *, threads: int = 0, provider: str = "") -> None:
+        """Load and verify the model.
+
+        Raises ``Broken`` when the file is not the one its contract names, ``Usage`` when the provider asked for is
+        not the one that runs.
+        """
+        self.contract: ModelContract = serving.contract
+        path = serving.folder / "model.onnx"
+        payload = path.read_bytes()
+        if hashlib.sha256(payload).hexdigest() != self.contract.model_sha256:
+            raise Broken("model_changed", f"The file of {serving.contract.name} version {serving.version} is not the published one.")
+        available = onnxruntime.get_available_providers()
+        wanted = provider or next(iter(available))
+        if wanted not in available:
+            raise Usage("no_provider", f"PROVIDER asks for {wanted}; this ONNX Runtime offers {', '.join(available)}.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(payload, options, providers=[wanted])
+        self.provider: str = self._session.get_providers()[0]
+        if provider and self.provider != provider:
+            raise Usage("other_provider", f"PROVIDER asks for {provider}, but {self.provider} would run: its libraries are missing.")
+        asked = f"PROVIDER={provider}" if provider else f"first of {', '.join(available)}"
+        self.why = f"{asked}; {options.intra_op_num_threads} threads"
+        self._lock = threading.Lock()
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return labels uint8 [n, row, column] of prepared slices float32 [n, 1, row, column]."""
+        with self._lock:
+            (labels,) = self._session.run([self.contract.output.name], {self.contract.input.name: batch})
+        return np.asarray(labels, dtype=np.uint8)

@@ -1,0 +1,148 @@
+"""When a study counts as complete, and what becomes of its stacks then.
+
+A study settles when nothing has arrived for the quiet period (or someone declared it complete) and no association or
+request that carries it is open. Settling compares its stacks with the versions known: a stack that is new or has
+changed gets a new version, an unchanged one runs nothing again.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contracts.errors import NotYet
+from contracts.stacks import Instance as Described
+from contracts.stacks import Stack, from_json, stacks_of
+from serving import faults
+from serving.deliver import offer_again, withdraw
+from serving.index.database import Database
+from serving.index.models import Instance, StackVersion, Study
+from serving.pipeline.states import move
+from serving.receive.activity import Activity
+from serving.routing import Rule, route
+from serving.settings import Settings
+
+
+def due(session: Session, now: float, quiet_period_s: float) -> list[str]:
+    """Return the studies with unsettled instances whose wait is over."""
+    waiting = session.scalars(select(Study).where(Study.last_received_at > Study.settled_at, Study.deleted_at == 0))
+    return [
+        study.study_uid
+        for study in waiting
+        if study.declared_at >= study.last_received_at or now - study.last_received_at >= quiet_period_s
+    ]
+
+
+class Settler:
+    """Turns complete studies into stack versions."""
+
+    def __init__(self, db: Database, activity: Activity, rules: Sequence[Rule], settings: Settings) -> None:
+        """``rules`` map stacks to tasks."""
+        self._db, self._activity, self._rules, self._settings = db, activity, rules, settings
+
+    def settle_due(self) -> int:
+        """Settle every study whose wait is over; return how many."""
+        now = time.time()
+        with self._db.read() as session:
+            ready = due(session, now, self._settings.quiet_period_s)
+        open_studies = self._activity.open_studies() if ready else set()
+        settled = 0
+        for study_uid in ready:
+            if study_uid not in open_studies:
+                faults.point("quiet:inside")
+                settled += self._settle(study_uid)
+                faults.point("quiet:after")
+        return settled
+
+    def _settle(self, study_uid: str) -> bool:
+        with self._db.write() as session:
+            study = session.get_one(Study, study_uid)
+            if study_uid in self._activity.open_studies() or study.last_received_at <= study.settled_at:
+                return False
+            declared = study.declared_at >= study.last_received_at
+            record = {
+                "at": round(time.time(), 3),
+                "why": "declared" if declared else f"nothing for {self._settings.quiet_period_s:g} s",
+            }
+            for stack in stacks_of(_instances(session, study_uid)):
+                self._version(session, stack, record)
+            study.settled_at = study.last_received_at
+        return True
+
+    def _version(self, session: Session, stack: Stack, record: dict[str, object]) -> None:
+        latest = session.scalar(
+            select(StackVersion)
+            .where(StackVersion.study_uid == stack.study_uid, StackVersion.key == stack.key)
+            .order_by(StackVersion.version.desc())
+            .limit(1)
+        )
+        if latest is not None and latest.digest == stack.digest:
+            offer_again(session, latest, self._settings)
+            return
+        if latest is not None:
+            latest.current = False
+            withdraw(session, latest.id)
+        version = new_version(stack, record, 1 if latest is None else latest.version + 1)
+        session.add(version)
+        session.flush()
+        admit(session, version, stack, self._rules, who="segloop")
+
+
+def new_version(stack: Stack, record: dict[str, object], number: int) -> StackVersion:
+    """Return the row of version ``number`` of a stack; ``record`` says when and why its study counted as complete."""
+    now = time.time()
+    return StackVersion(
+        study_uid=stack.study_uid,
+        key=stack.key,
+        version=number,
+        state="",
+        series_uids=list(stack.series_uids),
+        instance_uids=[instance.sop_uid for instance in stack.instances],
+        digest=stack.digest,
+        completeness={**record, "instances": len(stack.instances)},
+        model={},
+        findings={},
+        created_at=now,
+        changed_at=now,
+    )
+
+
+def admit(session: Session, version: StackVersion, stack: Stack, rules: Sequence[Rule], *, who: str) -> None:
+    """Decide by the rules what a stack is: work to do, nothing for us, or refused."""
+    routed = route(stack, rules)
+    if routed.rule is None:
+        move(session, version, "not_processed", who=who, reason=routed.reason, code=routed.code)
+        return
+    version.task, version.rule = routed.rule.task.value, routed.rule.name
+    if stack.problem is not None:
+        code, sentence = stack.problem
+        move(session, version, "refused", who=who, reason=sentence, code=code)
+        return
+    move(session, version, "complete", who=who, reason=str(version.completeness["why"]))
+
+
+def stack_of(session: Session, version: StackVersion) -> Stack:
+    """Return the stack of a version: exactly its instances, in their current revisions.
+
+    Raises ``NotYet`` ``superseded`` when they are no longer what the version was made of; its successor is on its way.
+    """
+    members = set(version.instance_uids)
+    instances = [found for found in _instances(session, version.study_uid) if found.sop_uid in members]
+    for stack in stacks_of(instances):
+        if stack.digest == version.digest:
+            return stack
+    raise NotYet("superseded", "The instances of this stack have changed since; a later version takes its place.")
+
+
+def _instances(session: Session, study_uid: str) -> list[Described]:
+    rows = session.scalars(
+        select(Instance).where(Instance.study_uid == study_uid, Instance.kind == "source").order_by(Instance.id)
+    )
+    return [from_json({**row.description, "revision": row.revision}) for row in rows]
+
+
+def record_text(version: StackVersion) -> str:
+    """Return the record of completeness as canonical JSON, from which identifiers derive."""
+    return json.dumps(version.completeness, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,227 @@
+"""The steps of one stack version: read, predict, write, offer. Each may run twice and leaves the same behind.
+
+A step returns "" to go on, or a word that ends the workflow: the state the stack came to.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contracts import identifiers
+from contracts.dicom import read_header
+from contracts.errors import Broken, NotYet, Refused, SegloopError, answer_to
+from contracts.measurements import measure
+from contracts.pictures import overlay_sheet, thumbnail
+from contracts.segment import segment
+from contracts.segmentations import Provenance, result_uids, write_segmentation
+from contracts.tasks import Task
+from contracts.volumes import arrange, load
+from serving import faults
+from serving.archive import Archive
+from serving.deliver import offer
+from serving.engines.pool import EnginePool
+from serving.index.database import Database
+from serving.index.models import Instance, Result, StackVersion
+from serving.observe import SECONDS, log
+from serving.pipeline import quality
+from serving.pipeline.settle import record_text, stack_of
+from serving.pipeline.states import move, note_step
+from serving.pipeline.work import WorkFolder
+from serving.receive.ingest import Intake
+from serving.routing import Rule
+from serving.settings import Settings
+
+GO_ON = ""
+
+
+class Steps:
+    """The work itself; :mod:`serving.durable` decides when each step runs."""
+
+    def __init__(
+        self,
+        db: Database,
+        archive: Archive,
+        intake: Intake,
+        engines: EnginePool,
+        rules: Sequence[Rule],
+        settings: Settings,
+    ) -> None:
+        """All collaborators come from the composition root."""
+        self._db, self._archive, self._intake, self._engines = db, archive, intake, engines
+        self._rules, self._settings = {rule.name: rule for rule in rules}, settings
+
+    def run(self, step: str, stack_id: int) -> str:
+        """Run one step by its name; every error becomes a state of the stack."""
+        started = time.monotonic()
+        faults.point(f"{step}:inside")
+        try:
+            work: Callable[[int], str] = getattr(self, step)
+            outcome = self._superseded(stack_id) or work(stack_id)
+        except SegloopError as error:
+            outcome = self._ended_by(stack_id, step, error)
+        except Exception as error:
+            log.exception("step_failed", step=step, stack=stack_id)
+            unexpected = Broken("unexpected", f"{type(error).__name__} in step {step}; the gateway's log has the details.")
+            outcome = self._ended_by(stack_id, step, unexpected)
+        seconds = time.monotonic() - started
+        SECONDS.labels(step=step).observe(seconds)
+        with self._db.write() as session:
+            note_step(session, session.get_one(StackVersion, stack_id), step, seconds, reason=outcome)
+        return outcome
+
+    def read(self, stack_id: int) -> str:
+        """Arrange the stack, decode its pixels and keep both for the next step."""
+        with self._db.write() as session:
+            version = session.get_one(StackVersion, stack_id)
+            if version.state == "complete":
+                move(session, version, "processing", who="segloop", reason="a worker took it")
+            task, rule = Task(version.task), self._rules.get(version.rule)
+            stack = stack_of(session, version)
+            paths = _paths(session, self._archive, version)
+        if not self._engines.has_model(task):
+            reason = f"No model serves the task '{task.value}' yet. Publish and promote one, then retry."
+            return self._end(stack_id, "not_processed", "no_model", reason)
+        accept = rule is not None and rule.accept_per_instance_frame_of_reference
+        grid = arrange(stack, accept_per_instance_frame_of_reference=accept)
+        images = load(grid, paths.__getitem__)
+        WorkFolder(self._settings.home, stack_id).save_volume(images, grid)
+        return GO_ON
+
+    def predict(self, stack_id: int) -> str:
+        """Segment the stack, measure, draw, and decide whether a person must look first."""
+        folder = WorkFolder(self._settings.home, stack_id)
+        images, grid = folder.volume(), folder.grid()
+        with self._db.read() as session:
+            task = Task(session.get_one(StackVersion, stack_id).task)
+        engine = self._engines.serving(task)
+        segmented = segment(images, engine.contract, engine.run)
+        measurements = measure(segmented.labels, grid.voxel_ml, task)
+        folder.save_labels(segmented.labels)
+        folder.save_json("grid.json", grid.to_json())
+        folder.save_json("measurements.json", measurements)
+        marked = {"ED": measurements.get("ed_phase"), "ES": measurements.get("es_phase")}
+        folder.save_picture("overlay.png", overlay_sheet(images, segmented.labels, task, marked=marked))
+        folder.save_picture("thumbnail.png", thumbnail(images, segmented.labels, task))
+        doubt = quality.doubt(segmented, task)
+        with self._db.write() as session:
+            version = session.get_one(StackVersion, stack_id)
+            version.model = {
+                "name": engine.contract.name,
+                "version": engine.contract.version,
+                "variant": engine.contract.variant,
+                "digest": engine.contract.digest,
+            }
+            version.findings = {
+                "measurements": measurements,
+                "warnings": list(grid.warnings),
+                "phases": grid.phases,
+                "slices": grid.slices,
+                "frame_of_reference_derived": grid.frame_of_reference_derived,
+            }
+        if doubt is not None:
+            return self._end(stack_id, "held", doubt.code, doubt.sentence)
+        return GO_ON
+
+    def write(self, stack_id: int) -> str:
+        """Write one SEG a phase into the archive. Phases without any structure have none."""
+        folder = WorkFolder(self._settings.home, stack_id)
+        labels, grid = folder.labels(), folder.grid()
+        with self._db.read() as session:
+            version = session.get_one(StackVersion, stack_id)
+            paths = _paths(session, self._archive, version)
+            predecessors = _predecessors(session, version)
+            provenance = _provenance(version, predecessors)
+        headers = {uid: read_header(path) for uid, path in paths.items()}
+        phases = [phase for phase in range(grid.phases) if (labels[phase] > 0).any()]
+        for phase in phases:
+            payload = write_segmentation(labels[phase], grid, phase, headers, provenance)
+            uids = result_uids(provenance, phase)
+            self._intake.keep_result(payload, stack_id, uids, phase + 1)
+            faults.point("write:between")
+        folder.drop_work()
+        return GO_ON
+
+    def offer(self, stack_id: int) -> str:
+        """Queue the results for the destinations of the stack's senders."""
+        with self._db.write() as session:
+            version = session.get_one(StackVersion, stack_id)
+            waiting = offer(session, version, self._settings)
+            reason = f"{waiting} to deliver" if waiting else "no destination is mapped to its sender"
+            move(session, version, "delivering" if waiting else "done", who="segloop", reason=reason)
+        return GO_ON
+
+    def give_up(self, stack_id: int, reason: str) -> None:
+        """Mark a stack as failed from outside its workflow, after the process died on it again and again."""
+        with self._db.write() as session:
+            version = session.get_one(StackVersion, stack_id)
+            if version.state in {"complete", "processing"}:
+                move(session, version, "failed", who="segloop", reason=reason, code="crashed")
+
+    def _superseded(self, stack_id: int) -> str:
+        with self._db.read() as session:
+            if session.get_one(StackVersion, stack_id).current:
+                return GO_ON
+        return self._end(stack_id, "not_processed", "superseded", "A later version of this stack took its place.")
+
+    def _ended_by(self, stack_id: int, step: str, error: SegloopError) -> str:
+        log.warning("stack_ended", step=step, stack=stack_id, code=error.code)
+        if isinstance(error, NotYet) and error.code == "superseded":
+            return self._end(stack_id, "not_processed", error.code, error.sentence)
+        return self._end(stack_id, answer_to(error).state or "failed", error.code, error.sentence)
+
+    def _end(self, stack_id: int, state: str, code: str, reason: str) -> str:
+        with self._db.write() as session:
+            version = session.get_one(StackVersion, stack_id)
+            if version.state in {"complete", "processing"}:
+                move(session, version, state, who="segloop", reason=reason, code=code)
+        if state != "held":
+            WorkFolder(self._settings.home, stack_id).drop_work()
+        return state
+
+
+def _paths(session: Session, archive: Archive, version: StackVersion) -> dict[str, Path]:
+    rows = session.execute(
+        select(Instance.sop_uid, Instance.key).where(
+            Instance.study_uid == version.study_uid,
+            Instance.kind == "source",
+            Instance.sop_uid.in_(version.instance_uids),
+        )
+    )
+    return {sop_uid: archive.path(key) for sop_uid, key in rows}
+
+
+def _predecessors(session: Session, version: StackVersion) -> tuple[str, ...]:
+    """SOP Instance UIDs of the results of the version before, in order of phase."""
+    rows = session.scalars(
+        select(Result.sop_uid)
+        .join(StackVersion, StackVersion.id == Result.stack_version_id)
+        .where(
+            StackVersion.study_uid == version.study_uid,
+            StackVersion.key == version.key,
+            StackVersion.version == version.version - 1,
+        )
+        .order_by(Result.phase)
+    )
+    return tuple(rows)
+
+
+def _provenance(version: StackVersion, predecessors: tuple[str, ...]) -> Provenance:
+    model = version.model
+    at = version.completeness["at"]
+    if not isinstance(at, int | float):
+        raise Refused("no_record", "The record of completeness has no time.")
+    return Provenance(
+        task=Task(version.task),
+        algorithm_name=f"{identifiers.MANUFACTURER} {model['name']}",
+        algorithm_version=str(model["version"]),
+        model_digest=str(model["digest"]),
+        variant=str(model["variant"]),
+        stack_digest=version.digest,
+        completed_at=float(at),
+        completeness=record_text(version),
+        revision=1,
+        predecessors=predecessors,
+    )
