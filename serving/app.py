@@ -1,0 +1,81 @@
+"""Composition root: builds every part of the gateway once and hands each what it needs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from contracts.errors import SegloopError, answer_to
+from contracts.model_repository import seed
+from serving import api, deliver, durable, faults, observe, pages
+from serving.archive import Archive
+from serving.deliver import load_destinations
+from serving.dicomweb import qido, wado
+from serving.engines.onnxruntime import check_installation
+from serving.engines.pool import EnginePool
+from serving.guard import Guard
+from serving.guard.middleware import GuardMiddleware
+from serving.index.database import Database
+from serving.pipeline.settle import Settler
+from serving.pipeline.steps import Steps
+from serving.receive import dimse, stow
+from serving.receive.activity import Activity
+from serving.receive.ingest import Intake
+from serving.routing import load_rules
+from serving.settings import SHIPPED_MODELS, Settings
+from serving.ticker import Ticker
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the gateway, ready to be served by uvicorn; its threads start and end with the application.
+
+    Raises ``Usage`` and ``Missing`` where the settings, rules or destinations do not allow a start.
+    """
+    guard = Guard(settings)
+    guard.check_start()
+    check_installation()
+    faults.arm(settings.fault)
+    rules = load_rules(settings.rules)
+    load_destinations(settings.destinations)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if settings.model_repository is None:
+        seed(SHIPPED_MODELS, settings.models)
+    db = Database(settings.sqlite_url)
+    archive = Archive(settings.home)
+    activity = Activity()
+    intake = Intake(db, archive, settings, activity)
+    engines = EnginePool(settings)
+    steps = Steps(db, archive, intake, engines, rules, settings)
+    ticker = Ticker(db, Settler(db, activity, rules, settings), settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        durable.launch(settings, steps, partial(deliver.attempt, db, archive, settings))
+        db.migrate()
+        intake.sweep()
+        listener = dimse.start(settings, intake, activity, guard)
+        ticker.start()
+        yield
+        listener.stop()
+        ticker.stop()
+        durable.stop()
+        intake.close()
+
+    app = FastAPI(title="segloop", lifespan=lifespan, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app.add_exception_handler(SegloopError, _explain)
+    app.include_router(stow.router(intake, activity, guard))
+    app.include_router(qido.router(db, archive))
+    app.include_router(wado.router(db, archive))
+    app.include_router(api.router(db, archive, engines, rules, guard, settings))
+    app.include_router(observe.router(db, archive, engines, settings))
+    app.include_router(pages.router(db, archive, engines, guard, settings))
+    app.add_middleware(GuardMiddleware, guard=guard)
+    return app
+
+
+async def _explain(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SegloopError)
+    status = 404 if error.code.startswith(("unknown_", "no_file", "no_picture")) else answer_to(error).http
+    return JSONResponse({"code": error.code, "reason": error.sentence}, status)
