@@ -3,7 +3,8 @@
 ::
 
     SegloopError
-    ├── Refused       the input's fault: a stable code, a sentence the sender can act on, what was kept
+    ├── Refused       the input's fault: a stable code and a sentence the sender can act on
+    │   └── NotFound  it names something that is not here
     ├── NotYet        nobody's fault: wait and try again
     ├── Broken        ours: a defect or a machine that failed us
     ├── Missing       something needed is not there: a program, a setting, a model, data
@@ -47,6 +48,10 @@ class Refused(SegloopError):
     """The input cannot be answered and its sender can change that. Nothing that was received is lost."""
 
 
+class NotFound(Refused):
+    """The caller names a study, stack, file or destination that is not here."""
+
+
 class NotYet(SegloopError):
     """Wait and send again: no disk space, a start in progress, a study that is still arriving."""
 
@@ -69,6 +74,7 @@ class Usage(SegloopError):
 
 ANSWERS: dict[type[SegloopError], Answer] = {
     Refused: Answer(http=409, dimse=0xA900, stow=0xA900, exit=4, state="refused"),
+    NotFound: Answer(http=404, dimse=0xA900, stow=0xA900, exit=4, state="refused"),
     NotYet: Answer(http=503, dimse=0xA700, stow=0xA700, exit=1, state=""),
     Broken: Answer(http=500, dimse=0xC001, stow=0x0110, exit=1, state="failed"),
     Missing: Answer(http=503, dimse=0xA700, stow=0x0110, exit=5, state="failed"),

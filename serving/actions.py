@@ -5,7 +5,7 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from contracts.errors import Refused
+from contracts.errors import NotFound, Refused
 from serving.deliver import retry_now
 from serving.index.database import Database
 from serving.index.models import Instance, StackVersion, Study
@@ -19,7 +19,7 @@ RETRIED = ("refused", "failed", "not_processed")
 def declare_complete(db: Database, study_uid: str) -> None:
     """End the quiet period of a study; associations and requests that carry it are still awaited.
 
-    Raises ``Refused`` ``unknown_study``.
+    Raises ``NotFound`` ``unknown_study``.
     """
     with db.write() as session:
         study = _study(session, study_uid)
@@ -29,7 +29,7 @@ def declare_complete(db: Database, study_uid: str) -> None:
 def retry(db: Database, study_uid: str, rules: tuple[Rule, ...], *, who: str) -> int:
     """Run again what was refused, failed or not processed, and try waiting deliveries now; return how many stacks.
 
-    Raises ``Refused`` ``unknown_study``.
+    Raises ``NotFound`` ``unknown_study``.
     """
     with db.write() as session:
         _study(session, study_uid)
@@ -70,7 +70,7 @@ def _study(session: Session, study_uid: str) -> Study:
     study = session.get(Study, study_uid)
     known = session.scalar(select(func.count()).select_from(Instance).where(Instance.study_uid == study_uid))
     if study is None or not known:
-        raise Refused("unknown_study", "There is no such study here.")
+        raise NotFound("unknown_study", "There is no such study here.")
     return study
 
 

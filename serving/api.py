@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from contracts.errors import Refused
+from contracts.errors import NotFound
 from serving import actions, views
 from serving.archive import Archive
 from serving.deliver import destination_named, echo
@@ -61,7 +61,7 @@ def _add_studies(api: APIRouter, db: Database, rules: Sequence[Rule], settings: 
         with db.read() as session:
             found = views.study_view(session, study_uid)
         if found is None:
-            raise Refused("unknown_study", "There is no such study here.")
+            raise NotFound("unknown_study", "There is no such study here.")
         return found
 
     @api.post("/studies/{study_uid}/complete", status_code=202)
@@ -109,7 +109,7 @@ def _add_stacks(api: APIRouter, db: Database, archive: Archive, settings: Settin
         """A picture or document made for a stack: overlay.png, thumbnail.png, measurements.json."""
         path = settings.home / "results" / str(stack_id) / name
         if name not in PICTURES or not path.is_file():
-            raise Refused("no_file", "This stack has no such picture or document (yet).")
+            raise NotFound("no_file", "This stack has no such picture or document (yet).")
         return FileResponse(path, media_type=PICTURES[name])
 
 

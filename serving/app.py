@@ -77,5 +77,4 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _explain(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SegloopError)
-    status = 404 if error.code.startswith(("unknown_", "no_file", "no_picture")) else answer_to(error).http
-    return JSONResponse({"code": error.code, "reason": error.sentence}, status)
+    return JSONResponse({"code": error.code, "reason": error.sentence}, answer_to(error).http)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import delete, select
 
-from contracts.errors import NotYet, Refused
+from contracts.errors import NotFound, NotYet
 from serving.archive import Archive
 from serving.index.database import Database
 from serving.index.models import (
@@ -26,12 +26,12 @@ def remove_study(db: Database, home: Path, study_uid: str, *, who: str, why: str
     """Delete a study and leave a tombstone; return how many objects went.
 
     The rows go first, in one transaction: a crash between rows and files leaves orphans, which the next start sweeps.
-    Raises ``Refused`` ``unknown_study``, and ``NotYet`` ``busy`` while a stack of it is being worked on.
+    Raises ``NotFound`` ``unknown_study``, and ``NotYet`` ``busy`` while a stack of it is being worked on.
     """
     with db.write() as session:
         study = session.get(Study, study_uid)
         if study is None or study.deleted_at:
-            raise Refused("unknown_study", "There is no such study here.")
+            raise NotFound("unknown_study", "There is no such study here.")
         stacks = session.scalars(select(StackVersion).where(StackVersion.study_uid == study_uid)).all()
         if any(stack.state == "processing" for stack in stacks):
             raise NotYet("busy", "A stack of this study is being processed: try again in a minute.")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from contracts.errors import Refused
+from contracts.errors import NotFound
 from contracts.pictures import tile
 from contracts.tasks import Task
 from contracts.volumes import Grid, load
@@ -22,15 +22,15 @@ from serving.index.models import Instance, StackVersion
 def tile_png(session: Session, archive: Archive, home: Path, stack_id: int, phase: int, slice_: int) -> bytes:
     """Return a PNG of one slice; ``phase`` and ``slice_`` count from 0.
 
-    Raises ``Refused`` ``no_picture`` where the stack has no mask yet or no such slice.
+    Raises ``NotFound`` ``no_picture`` where the stack has no mask yet or no such slice.
     """
     folder = home / "results" / str(stack_id)
     stack = session.get(StackVersion, stack_id)
     if stack is None or not (folder / "grid.json").is_file():
-        raise Refused("no_picture", "This stack has no mask to show (yet).")
+        raise NotFound("no_picture", "This stack has no mask to show (yet).")
     grid, labels = _kept(folder, (folder / "labels.npz").stat().st_mtime_ns)
     if not (0 <= phase < grid.phases and 0 <= slice_ < grid.slices):
-        raise Refused("no_picture", f"There are {grid.phases} phases and {grid.slices} slices, counted from 1.")
+        raise NotFound("no_picture", f"There are {grid.phases} phases and {grid.slices} slices, counted from 1.")
     plane = grid.planes[phase][slice_]
     one = dataclasses.replace(grid, planes=((plane,),), positions=grid.positions[slice_ : slice_ + 1])
     key = session.scalar(
@@ -41,7 +41,7 @@ def tile_png(session: Session, archive: Archive, home: Path, stack_id: int, phas
         )
     )
     if key is None:
-        raise Refused("no_picture", "The source image is no longer here.")
+        raise NotFound("no_picture", "The source image is no longer here.")
     image = load(one, lambda _: archive.path(key))
     picture = tile(image, labels[phase : phase + 1, slice_ : slice_ + 1], Task(stack.task), 0, 0)
     stream = io.BytesIO()
