@@ -1,12 +1,13 @@
 """From slices to what a network sees, and from its labels back to the slices: one decision for training and serving.
 
 Coordinates in this module are pixel indices ``(row, column)`` of a slice, pixel centres at integers, as in a DICOM
-pixel array. A :class:`Square` is a window in those coordinates. Cell ``i`` of an ``n`` x ``n`` grid over a square lies at
-``centre + ((i + 0.5) / n - 0.5) * side``: the convention of a resize with ``align_corners=False``, so the grid that the
-exported graph enlarges (128 to 256 cells) covers exactly the same window.
+pixel array. A :class:`Square` is a window in those coordinates. Cell ``i`` of an ``n`` x ``n`` grid over a square lies
+at ``centre + ((i + 0.5) / n - 0.5) * side``: the convention of a resize with ``align_corners=False``, so the grid that
+the exported graph enlarges (128 to 256 cells) covers exactly the same window.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,8 @@ def heart_square(heart: NDArray[np.bool_], prepare: Prepare) -> Square:
     shorter, longer = min(rows, columns), max(rows, columns)
     if not heart.any():
         return Square((rows - 1) / 2, (columns - 1) / 2, prepare.fallback_share * shorter)
-    low_row, high_row = _ends(heart.any(axis=(0, 2)))
-    low_column, high_column = _ends(heart.any(axis=(0, 1)))
+    low_row, high_row = _ends(np.any(heart, axis=(0, 2)))
+    low_column, high_column = _ends(np.any(heart, axis=(0, 1)))
     box = max(high_row - low_row, high_column - low_column) + 1
     side = float(np.clip(prepare.margin * box, prepare.smallest_share * shorter, longer))
     return Square((low_row + high_row) / 2, (low_column + high_column) / 2, side)
@@ -100,7 +101,8 @@ def scale_grey(images: FloatImages, prepare: Prepare) -> FloatImages:
     low, high = ends.astype(np.float32)
     width = high - low
     scale = np.where(width > 0, np.float32(prepare.high_value) / np.where(width > 0, width, 1), 0).astype(np.float32)
-    return np.clip((images - low) * scale, 0, 1, dtype=np.float32)
+    scaled: FloatImages = np.clip((images - low) * scale, 0, 1, dtype=np.float32)
+    return scaled
 
 
 def largest_component(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
@@ -115,8 +117,8 @@ def largest_component(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], tuple
     return components == int(sizes.argmax()) + 1, tuple(sorted(sizes.tolist(), reverse=True))
 
 
-def _ends(occupied: NDArray[np.bool_]) -> tuple[int, int]:
-    where = occupied.nonzero()[0]
+def _ends(occupied: Any) -> tuple[int, int]:
+    where = np.flatnonzero(occupied)
     return int(where[0]), int(where[-1])
 
 

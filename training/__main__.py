@@ -1,21 +1,22 @@
-"""``python -m training train | evaluate``."""
+"""``python -m training train | evaluate``. Torch is imported only by what needs it."""
 
+import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.table import Table
 
-from contracts.errors import SegloopError, answer_to
-from training.data.sources import SYNTHETIC, read_source
-from training.loop import train as run_training
-from training.preset import Preset
-from training.settings import data_folder
+from contracts.errors import SegloopError, Usage, answer_to
+from contracts.tasks import Task
+from training.settings import TrainingSettings, data_folder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train students and measure them.")
+people = Console(stderr=True)
 
 
 @app.command()
@@ -23,33 +24,72 @@ def train(
     preset: Annotated[Path, typer.Argument(help="TOML file, or the name of a shipped preset")],
     data: Annotated[Path | None, typer.Option(help="folder of the data set (default: SEGLOOP_DATA/acdc)")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the run (default: runs/PRESET)")] = None,
-    resume: Annotated[bool, typer.Option(help="go on with the run found there")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run found there")] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the preset")] = None,
 ) -> None:
-    """Train a student."""
+    """Train a student. Ctrl-C and SIGTERM save and end with exit code 1; --resume goes on bit for bit."""
+    from training.data.sources import SYNTHETIC, read_source
+    from training.loop import train as run_training
+    from training.preset import Preset
+
     chosen = Preset.read(preset, tuple(changes or ()))
     drawn = {chosen.train_list, chosen.validation_list} == {SYNTHETIC}
     source = read_source(chosen, None if drawn else data_folder(data, "acdc"))
-    run = run_training(chosen, source, out or Path("runs") / chosen.name, resume)
+    folder = out or Path("runs") / chosen.name
+    run = run_training(chosen, source, folder, resume)
     if run.stopped:
-        Console(stderr=True).print(f"Stopped at iteration {run.iteration}; --resume goes on.")
+        people.print(f"Stopped at iteration {run.iteration}; --resume goes on.")
         raise typer.Exit(1)
+    people.print(f"The student stands in {folder}; mean Dice on validation {run.scores.get('mean_dice', 0):.3f}.")
 
 
 @app.command()
-def evaluate() -> None:
-    """Later."""
+def evaluate(
+    task: Annotated[Task, typer.Option(help="whose protocol")],
+    list_file: Annotated[Path, typer.Option("--list", help="patients or frames, one a line")],
+    data: Annotated[Path | None, typer.Option(help="folder of the data set (default: SEGLOOP_DATA/acdc)")] = None,
+    model: Annotated[str | None, typer.Option(help="exported model, NAME or NAME:VERSION")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="checkpoint of a run")] = None,
+    repository: Annotated[Path | None, typer.Option(help="model repository")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="0: as many as there are cores")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+) -> None:
+    """Measure a model on any folder in the data's layout and any list of it."""
+    from training.evaluation.answer import chosen_checkpoint, chosen_model, evaluation
+
+    if (model is None) == (checkpoint is None):
+        raise Usage("one_model", "Name either --model or --checkpoint.")
+    folder = data_folder(data, "acdc")
+    if checkpoint is not None:
+        chosen = chosen_checkpoint(checkpoint, threads)
+    else:
+        chosen = chosen_model(repository or TrainingSettings().model_repository, str(model), threads)
+    answer = evaluation(task, folder, list_file, chosen)
+    people.print(_table(answer))
+    if as_json:
+        print(json.dumps(answer, indent=2))
+
+
+def _table(answer: dict[str, Any]) -> Table:
+    names = list(answer["dice"])
+    low, high = answer["mean_dice_95"]
+    table = Table(title=f"{answer['model']} on {answer['list']}: {answer['mean_dice']:.3f} [{low:.3f}, {high:.3f}]")
+    for heading in ("volume", *names):
+        table.add_column(heading)
+    for case in answer["cases"]:
+        table.add_row(case["id"], *(f"{case['dice'][name]:.3f}" for name in names))
+    table.add_row("mean", *(f"{answer['dice'][name]:.3f}" for name in names))
+    return table
 
 
 def main() -> None:
     """Run the command; typed errors end with their exit code and one sentence on stderr."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True), show_path=False)]
-    )
+    handler = RichHandler(console=people, show_path=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     try:
         app()
     except SegloopError as error:
-        Console(stderr=True).print(f"{error.code}: {error.sentence}")
+        people.print(f"{error.code}: {error.sentence}", markup=False)
         sys.exit(answer_to(error).exit)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
@@ -29,7 +29,6 @@ from contracts.cases import CardiacCase
 from contracts.errors import Broken, Usage
 from contracts.model_contract import draft_contract
 from contracts.prepare import Masks
-from training.checkpoints import LAST, build_network, read_checkpoint, write_atomically
 from training.data.acdc import drawn
 from training.data.augment import make_batch
 from training.data.sources import Source
@@ -37,6 +36,7 @@ from training.evaluation.cardiac import VolumeScore, evaluate_cardiac, summary
 from training.evaluation.overlay import save_overlay
 from training.methods.supervised import Supervised
 from training.networks.student import runner
+from training.networks.trained import LAST, build_network, read_checkpoint, write_atomically
 from training.precision import choose_precision
 from training.preset import Preset
 
@@ -98,8 +98,9 @@ def _start(preset: Preset, source: Source, out: Path) -> Training:
     logger = TensorBoardLogger(root_dir=out, name="curves", version="")
     fabric = Fabric(accelerator="auto", devices=1, precision=precision, loggers=logger)
     torch.manual_seed(preset.seed)
-    plain = build_network(preset).to(memory_format=torch.channels_last)
-    average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(preset.ema), use_buffers=True)
+    plain = build_network(preset.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = get_ema_multi_avg_fn(preset.ema)  # type: ignore[no-untyped-call]
+    average = AveragedModel(plain, multi_avg_fn=ema, use_buffers=True)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=preset.learning_rate, weight_decay=preset.weight_decay)
     network, wrapped = fabric.setup(plain, optimizer)
     return Training(preset, source, out, fabric, network, wrapped, average.to(fabric.device), code_version())

@@ -29,7 +29,7 @@ def read_slices(folder: Path, patients: tuple[str, ...], prepare: Prepare) -> li
 
 def slices_of(case: CardiacCase, prepare: Prepare) -> list[Slice]:
     """Return the slices of one patient, phase by phase."""
-    heart = heart_square((case.labels > 0).any(axis=0), prepare)
+    heart = heart_square(np.logical_or.reduce(case.labels > 0), prepare)
     planes = zip(
         case.images.reshape(-1, *case.images.shape[2:]), case.labels.reshape(-1, *case.labels.shape[2:]), strict=True
     )

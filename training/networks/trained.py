@@ -1,5 +1,6 @@
 """Checkpoints: how a run is kept, resumed, and handed to evaluation and export."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,29 +11,32 @@ from torch import nn
 
 from contracts.errors import Missing, Refused
 from contracts.model_contract import ModelContract, draft_contract
-from contracts.tasks import LABELS
+from contracts.prepare import Prepare
+from contracts.tasks import LABELS, Task
 from training.networks.unet import UNet
-from training.preset import Preset
 
 LAST = "last.ckpt"
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A student as training left it: the averaged weights, what it was made with, and whom it has seen."""
+    """A student as training left it: the averaged weights, what it was made with, and whom it has seen.
+
+    ``preset`` holds the numbers of the run as plain values, ``scores`` its last figures on the validation list.
+    """
 
     network: nn.Module
     contract: ModelContract
-    preset: Preset
+    preset: dict[str, Any]
     patients: tuple[str, ...]
     iteration: int
     code_version: str
     scores: dict[str, float]
 
 
-def build_network(preset: Preset) -> nn.Module:
-    """Return the untrained network of a preset, weights drawn from torch's current random state."""
-    return UNet(channels=1, classes=len(LABELS[preset.task]) + 1)
+def build_network(task: Task) -> nn.Module:
+    """Return the untrained network of a task, weights drawn from torch's current random state."""
+    return UNet(channels=1, classes=len(LABELS[task]) + 1)
 
 
 def write_atomically(path: Path, state: dict[str, Any]) -> None:
@@ -59,14 +63,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def read_trained(path: Path) -> Trained:
     """Read the student of a checkpoint: its averaged weights in evaluation mode."""
     state = read_checkpoint(path)
-    preset = Preset.model_validate_json(state["preset"])
-    network = build_network(preset)
-    network.load_state_dict(
-        {k.removeprefix("module."): v for k, v in state["average"].items() if k.startswith("module.")}
-    )
+    preset = json.loads(state["preset"])
+    task = Task(preset["task"])
+    network = build_network(task)
+    averaged = {key.removeprefix("module."): value for key, value in state["average"].items() if key != "n_averaged"}
+    network.load_state_dict(averaged)
     return Trained(
         network=network.eval(),
-        contract=draft_contract(preset.task, preset.prepare),
+        contract=draft_contract(task, Prepare.model_validate(preset["prepare"])),
         preset=preset,
         patients=tuple(state["patients"]),
         iteration=int(state["iteration"]),
