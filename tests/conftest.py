@@ -1,8 +1,10 @@
 """What tests of every room share: where the data sets are, free ports, programs of other people."""
 
+import ctypes
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,31 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs of the system are looked up: pynetdicom puts scripts named like DCMTK's into the environment's own."""
 
 IN_CI = os.environ.get("CI") == "true"
+
+
+CLONE_NEWNET = 0x40000000
+PRIVATE_NETWORK = False
+"""Whether this process has a loopback of its own, where a server that listens on every address reaches nobody."""
+
+
+def pytest_sessionstart() -> None:
+    """Move this process into a network namespace of its own, loopback only, where the system allows it.
+
+    Orthanc and DCMTK listen on all interfaces, so they and their peers must stand apart. It also proves that nothing
+    under test needs a network, and keeps the ports of parallel test processes apart.
+    """
+    global PRIVATE_NETWORK
+    ip = shutil.which("ip", path=SYSTEM_PATH)
+    if PRIVATE_NETWORK or ip is None or ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
+        return
+    PRIVATE_NETWORK = subprocess.run([ip, "link", "set", "lo", "up"], check=False).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def private_network() -> None:
+    """Skip the test where this process could not get a network of its own."""
+    if not PRIVATE_NETWORK:
+        skip_or_fail("No network namespace of our own: run as root with iproute2 installed.")
 
 
 def skip_or_fail(reason: str) -> None:

@@ -4,7 +4,7 @@ An instance's row is written after its bytes are safe on disk, so a row never po
 is what a crash left and is swept at start.
 """
 
-from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -54,8 +54,8 @@ class Instance(Base):
             "study_uid",
             "sop_uid",
             unique=True,
-            sqlite_where="kind in ('source', 'result')",
-            postgresql_where="kind in ('source', 'result')",
+            sqlite_where=text("kind in ('source', 'result')"),
+            postgresql_where=text("kind in ('source', 'result')"),
         ),
     )
 
@@ -73,6 +73,8 @@ class Instance(Base):
     attributes: Mapped[dict[str, object]] = mapped_column(JSON)
     """Instance level attributes for QIDO-RS, as DICOM JSON."""
     description: Mapped[dict[str, object]] = mapped_column(JSON)
+    fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    """Digest of attributes and decoded pixels; filled for copies kept aside, so that each is kept once."""
 
 
 class Sender(Base):
