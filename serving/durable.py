@@ -13,6 +13,7 @@ from typing import IO, Protocol
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
 from contracts.errors import Usage
+from serving import faults
 from serving.settings import Settings
 
 APPLICATION_VERSION = "segloop-wf-1"
@@ -48,6 +49,7 @@ def _step(name: str, stack_id: int) -> str:
 def _process(stack_id: int, steps: list[str]) -> str:
     for name in steps:
         outcome = _step(name, stack_id)
+        faults.point(f"{name}:after")
         if outcome:
             return outcome
     return "answered"

@@ -20,6 +20,7 @@ from serving.removal import remove_study
 from serving.settings import Settings
 
 BEAT_S = 0.25
+MINUTE_S = 60.0
 HOUR_S = 3600.0
 KEPT_WORKFLOWS_DAYS = 14
 
@@ -33,7 +34,7 @@ class Ticker:
         self._stop = threading.Event()
         self._started: set[tuple[int, int]] = set()
         self._trying: set[tuple[int, int]] = set()
-        self._next_hourly = 0.0
+        self._next_minute = self._next_hourly = 0.0
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
     def start(self) -> None:
@@ -51,6 +52,7 @@ class Ticker:
             self._start_work,
             self._try_deliveries,
             self._post_webhooks,
+            self._each_minute,
             self._hourly,
         )
         while not self._stop.wait(BEAT_S):
@@ -86,12 +88,16 @@ class Ticker:
     def _post_webhooks(self) -> None:
         webhook.post_due(self._db, self._settings, time.time())
 
+    def _each_minute(self) -> None:
+        if time.time() >= self._next_minute:
+            self._next_minute = time.time() + MINUTE_S
+            durable.give_up_on_crashers()
+
     def _hourly(self) -> None:
         now = time.time()
         if now < self._next_hourly:
             return
         self._next_hourly = now + HOUR_S
-        durable.give_up_on_crashers()
         before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=KEPT_WORKFLOWS_DAYS)
         durable.purge(before.isoformat())
         if self._settings.retention_days > 0:

@@ -56,7 +56,6 @@ class Steps:
     def run(self, step: str, stack_id: int) -> str:
         """Run one step by its name; every error becomes a state of the stack."""
         started = time.monotonic()
-        faults.point(f"{step}:inside")
         try:
             work: Callable[[int], str] = getattr(self, step)
             outcome = self._superseded(stack_id) or work(stack_id)
@@ -87,6 +86,7 @@ class Steps:
         accept = rule is not None and rule.accept_per_instance_frame_of_reference
         grid = arrange(stack, accept_per_instance_frame_of_reference=accept)
         images = load(grid, paths.__getitem__)
+        faults.point("read:inside")
         WorkFolder(self._settings.home, stack_id).save_volume(images, grid)
         return GO_ON
 
@@ -99,6 +99,7 @@ class Steps:
         engine = self._engines.serving(task)
         segmented = segment(images, engine.contract, engine.run)
         measurements = measure(segmented.labels, grid.voxel_ml, task)
+        faults.point("predict:inside")
         folder.save_labels(segmented.labels)
         folder.save_json("grid.json", grid.to_json())
         folder.save_json("measurements.json", measurements)
@@ -140,7 +141,7 @@ class Steps:
             payload = write_segmentation(labels[phase], grid, phase, headers, provenance)
             uids = result_uids(provenance, phase)
             self._intake.keep_result(payload, stack_id, uids, phase + 1)
-            faults.point("write:between")
+            faults.point("write:inside")
         folder.drop_work()
         return GO_ON
 
@@ -150,6 +151,7 @@ class Steps:
             version = session.get_one(StackVersion, stack_id)
             waiting = offer(session, version, self._settings)
             reason = f"{waiting} to deliver" if waiting else "no destination is mapped to its sender"
+            faults.point("offer:inside")
             move(session, version, "delivering" if waiting else "done", who="segloop", reason=reason)
         return GO_ON
 
