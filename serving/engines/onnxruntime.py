@@ -1,6 +1,5 @@
 """The embedded engine: ONNX Runtime inside the gateway's process, one session shared by all callers."""
 
-import hashlib
 import os
 import threading
 from importlib.metadata import PackageNotFoundError, distribution
@@ -9,9 +8,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from contracts.errors import Broken, Missing, Usage
+from contracts.errors import Missing, Usage
 from contracts.model_contract import ModelContract
-from contracts.model_repository import Serving
+from contracts.model_repository import Model
 
 
 def check_installation() -> None:
@@ -40,17 +39,9 @@ class OnnxRuntimeEngine:
     Memory is bounded by the batch that callers pass: the arena is off, so what a run used is given back.
     """
 
-    def __init__(self, serving: Serving, *, threads: int = 0, provider: str = "") -> None:
-        """Load and verify the model.
-
-        Raises ``Broken`` when the file is not the one its contract names, ``Usage`` when the provider asked for is
-        not the one that runs.
-        """
-        self.contract: ModelContract = serving.contract
-        path = serving.folder / "model.onnx"
-        payload = path.read_bytes()
-        if hashlib.sha256(payload).hexdigest() != self.contract.model_sha256:
-            raise Broken("model_changed", f"The file of {serving.contract.name} version {serving.version} is not the published one.")
+    def __init__(self, model: Model, *, threads: int = 0, provider: str = "") -> None:
+        """Load the model; raises ``Usage`` when the provider asked for is not the one that runs."""
+        self.contract: ModelContract = model.contract
         available = onnxruntime.get_available_providers()
         wanted = provider or next(iter(available))
         if wanted not in available:
@@ -60,7 +51,7 @@ class OnnxRuntimeEngine:
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(payload, options, providers=[wanted])
+        self._session = onnxruntime.InferenceSession(model.file.read_bytes(), options, providers=[wanted])
         self.provider: str = self._session.get_providers()[0]
         if provider and self.provider != provider:
             raise Usage("other_provider", f"PROVIDER asks for {provider}, but {self.provider} would run: its libraries are missing.")

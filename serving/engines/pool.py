@@ -1,10 +1,8 @@
 """Which engine serves a task now, and the engines that are loaded."""
 
 import threading
-from pathlib import Path
 
-from contracts.errors import Missing
-from contracts.model_repository import serving
+from contracts.model_repository import read_model, serving_version
 from contracts.tasks import Task
 from serving.engines import Engine
 from serving.engines.onnxruntime import OnnxRuntimeEngine
@@ -18,23 +16,22 @@ class EnginePool:
         """Nothing is loaded before it is asked for."""
         self._settings = settings
         self._lock = threading.Lock()
-        self._loaded: dict[Task, tuple[Path, Engine]] = {}
+        self._loaded: dict[Task, Engine] = {}
 
     def has_model(self, task: Task) -> bool:
         """Whether some version serves the task."""
-        return serving(self._settings.models, task.value) is not None
+        return serving_version(self._settings.models, task.value) is not None
 
     def serving(self, task: Task) -> Engine:
         """Return the engine of the version that serves now.
 
-        Raises ``Missing`` ``no_model`` where the task has none, and what loading raises.
+        Raises ``Missing`` ``no_model`` where the task has none, and what reading and loading raise.
         """
-        found = serving(self._settings.models, task.value)
-        if found is None:
-            raise Missing("no_model", f"No model serves the task '{task.value}' yet: publish and promote one.")
+        version = serving_version(self._settings.models, task.value)
         with self._lock:
-            folder, engine = self._loaded.get(task, (None, None))
-            if engine is None or folder != found.folder:
-                engine = OnnxRuntimeEngine(found, threads=self._settings.threads, provider=self._settings.provider)
-                self._loaded[task] = (found.folder, engine)
-            return engine
+            loaded = self._loaded.get(task)
+            if loaded is None or loaded.contract.version != version:
+                model = read_model(self._settings.models, task.value, version)
+                loaded = OnnxRuntimeEngine(model, threads=self._settings.threads, provider=self._settings.provider)
+                self._loaded[task] = loaded
+            return loaded

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -18,7 +20,7 @@ from contracts.pictures import overlay_sheet, thumbnail
 from contracts.segment import segment
 from contracts.segmentations import Provenance, result_uids, write_segmentation
 from contracts.tasks import Task
-from contracts.volumes import arrange, load
+from contracts.volumes import Grid, arrange, load
 from serving import faults
 from serving.archive import Archive
 from serving.deliver import offer
@@ -98,7 +100,7 @@ class Steps:
             task = Task(session.get_one(StackVersion, stack_id).task)
         engine = self._engines.serving(task)
         segmented = segment(images, engine.contract, engine.run)
-        measurements = measure(segmented.labels, grid.voxel_ml, task)
+        measurements = _measure(segmented.labels, grid, task)
         faults.point("predict:inside")
         folder.save_labels(segmented.labels)
         folder.save_json("grid.json", grid.to_json())
@@ -182,6 +184,13 @@ class Steps:
         if state != "held":
             WorkFolder(self._settings.home, stack_id).drop_work()
         return state
+
+
+def _measure(labels: NDArray[np.uint8], grid: Grid, task: Task) -> dict[str, float | int | str | None]:
+    if task is not Task.CARDIAC:
+        return {}
+    voxel_mm3 = None if grid.voxel_ml is None else grid.voxel_ml * 1000
+    return measure(labels, voxel_mm3).to_json()
 
 
 def _paths(session: Session, archive: Archive, version: StackVersion) -> dict[str, Path]:
