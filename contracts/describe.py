@@ -1,0 +1,368 @@
+"""From a DICOM header to an :class:`~contracts.instances.Instance`. Nothing here raises: what is wrong is noted."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.uid import UID
+
+from contracts.dicom import IDENTITY, PixelElement, pixel_element, settle
+from contracts.instances import Cosines, Instance, Plane, Vector
+
+LARGEST_PLANE = 2**24
+"""Pixels of the largest plane that is ever decoded (4096 x 4096), whatever its header claims."""
+
+KEYWORDS = (
+    "ImageType",
+    "ScanningSequence",
+    "SequenceVariant",
+    "SequenceName",
+    "MRAcquisitionType",
+    "EchoTime",
+    "EchoTrainLength",
+    "RepetitionTime",
+    "InversionTime",
+    "FlipAngle",
+    "CardiacNumberOfImages",
+    "NumberOfTemporalPositions",
+    "PhotometricInterpretation",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "BitsStored",
+    "Manufacturer",
+    "BodyPartExamined",
+    "ComplexImageComponent",
+    "AcquisitionContrast",
+    "SeriesNumber",
+)
+"""Attributes kept for rules. Free texts are not among them: people write names and dates into them."""
+
+_IMAGE_NAME = re.compile(r"Image Storage|^Segmentation Storage")
+_VELOCITY_NAME = re.compile(r"_v\d+(in|through|fh|hf|rl|lr|ap|pa|tp)?\b", re.IGNORECASE)
+_GE_VENC = (0x0019, 0x10CC)
+_PHILIPS_VENC = (0x2001, 0x101A)
+
+
+def describe(header: Dataset) -> Instance:
+    """Return what segloop remembers of an instance, classic or enhanced multi-frame (PS3.3 section C.7.6.16).
+
+    ``header`` comes from :func:`contracts.dicom.read_header`, or is a whole data set. Never raises for what the header
+    holds; the first thing that rules out segmentation becomes ``problem``.
+    """
+    settle()
+    try:
+        return _describe(header)
+    except Exception as error:  # a value that pydicom cannot convert may raise anything
+        sentence = f"The header holds a value that cannot be read ({type(error).__name__}); send a repaired copy."
+        return Instance(**_identity(header), problem=("bad_header", sentence))
+
+
+def _identity(header: Dataset) -> dict[str, Any]:
+    named = {key: value for key in IDENTITY if isinstance(value := header.get(key), str)}
+    return {
+        "sop_uid": str(named.get("SOPInstanceUID", "")),
+        "series_uid": str(named.get("SeriesInstanceUID", "")),
+        "study_uid": str(named.get("StudyInstanceUID", "")),
+        "sop_class_uid": str(named.get("SOPClassUID", "")),
+        "modality": "",
+        "rows": 0,
+        "columns": 0,
+        "frame_of_reference_uid": "",
+        "planes": (),
+    }
+
+
+def _describe(header: Dataset) -> Instance:
+    pixels = pixel_element(header)
+    image = _is_image(header, pixels)
+    planes, missing = _planes(header) if image else ((), "")
+    return Instance(
+        **_identity(header)
+        | {
+            "modality": _text(header, "Modality"),
+            "rows": _count(header, "Rows"),
+            "columns": _count(header, "Columns"),
+            "frame_of_reference_uid": _text(header, "FrameOfReferenceUID"),
+            "planes": planes,
+        },
+        attributes=_attributes(header),
+        problem=(_pixel_problem(header, pixels) or _place_problem(missing)) if image else None,
+    )
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    value = header.get(keyword)
+    return str(value).strip() if value is not None else ""
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or None for anything else."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _numbers(value: object, count: int) -> tuple[float, ...] | None:
+    """Exactly ``count`` finite numbers, or None."""
+    if not isinstance(value, MultiValue | list | tuple) or len(value) != count:
+        return None
+    numbers = tuple(number for item in value if (number := _number(item)) is not None)
+    return numbers if len(numbers) == count else None
+
+
+def _count(header: Dataset, keyword: str, default: int = 0) -> int:
+    number = _number(header.get(keyword))
+    return int(number) if number is not None and number > 0 else default
+
+
+def _whole(header: Dataset, keyword: str) -> int | None:
+    number = _number(header.get(keyword))
+    return int(number) if number is not None else None
+
+
+def _plain(value: object) -> object:
+    """A DICOM value as a plain JSON value: numbers stay numbers, several values become a list."""
+    if isinstance(value, MultiValue | list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, UID)):
+        return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    number = _number(value)
+    return number if number is not None else str(value)
+
+
+def _is_image(header: Dataset, pixels: PixelElement | None) -> bool:
+    name = UID(_text(header, "SOPClassUID")).name
+    return pixels is not None or "Rows" in header or bool(_IMAGE_NAME.search(name))
+
+
+def _pixel_problem(header: Dataset, pixels: PixelElement | None) -> tuple[str, str] | None:
+    """What is wrong with the pixels as the header tells it; sizes are compared before anything is allocated."""
+    rows, columns = _count(header, "Rows"), _count(header, "Columns")
+    if pixels is None or not rows or not columns:
+        return "no_pixel_data", "An image has no pixel data, or no Rows and Columns; send the complete images."
+    if pixels.keyword != "PixelData":
+        return "float_pixels", f"The pixels are floating-point numbers ({pixels.keyword}); send the integer images."
+    if rows * columns > LARGEST_PLANE:
+        return "too_large", f"The header claims {rows} x {columns} pixels; images of up to 4096 x 4096 are processed."
+    short = _shortfall(header, pixels)
+    if short:
+        return "pixel_data_short", short
+    if _text(header, "Modality") == "MR" and _count(header, "SamplesPerPixel", 1) != 1:
+        return "colour_pixels", "The images are in colour, where MR has one grey value a pixel; send the originals."
+    return None
+
+
+def _shortfall(header: Dataset, pixels: PixelElement) -> str:
+    frames = _count(header, "NumberOfFrames", 1)
+    if pixels.length is None:
+        if pixels.fragments >= frames:
+            return ""
+        return f"The header claims {frames} frames, the compressed pixel data hold {pixels.fragments}; send it whole."
+    samples, bits = _count(header, "SamplesPerPixel", 1), _count(header, "BitsAllocated", 16)
+    needed = (_count(header, "Rows") * _count(header, "Columns") * samples * frames * bits + 7) // 8
+    if "422" in _text(header, "PhotometricInterpretation"):
+        needed = needed * 2 // 3
+    if pixels.length >= needed:
+        return ""
+    return f"The header claims {needed} bytes of pixels but {pixels.length} are there; send the complete image."
+
+
+def _place_problem(missing: str) -> tuple[str, str] | None:
+    if not missing:
+        return None
+    return "no_geometry", f"The place of the image in the patient is unknown: {missing} is missing or senseless."
+
+
+def _planes(header: Dataset) -> tuple[tuple[Plane, ...], str]:
+    """All planes of an image, or none and the name of the attribute that is missing."""
+    shared = _first(header, "SharedFunctionalGroupsSequence")
+    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
+    if len(shared) or any(len(groups) for groups in per_frame):
+        return _enhanced_planes(header, shared, per_frame)
+    return _classic_planes(header)
+
+
+def _classic_planes(header: Dataset) -> tuple[tuple[Plane, ...], str]:
+    place = _place(header, header, header)
+    if isinstance(place, str):
+        return (), place
+    if _count(header, "NumberOfFrames", 1) > 1:
+        return (), "PerFrameFunctionalGroupsSequence"
+    trigger = _number(header.get("TriggerTime"))
+    plane = _plane(
+        header,
+        1,
+        place,
+        thickness=_number(header.get("SliceThickness")),
+        trigger_time=trigger if trigger is not None else _number(header.get("NominalCardiacTriggerDelayTime")),
+        temporal_position=_whole(header, "TemporalPositionIdentifier"),
+        acquired_s=_seconds(_text(header, "AcquisitionTime") or _text(header, "AcquisitionDateTime")[8:]),
+    )
+    return (plane,), ""
+
+
+def _enhanced_planes(header: Dataset, shared: Dataset, per_frame: Sequence[Dataset]) -> tuple[tuple[Plane, ...], str]:
+    frames = _count(header, "NumberOfFrames", 1)
+    if len(per_frame) != frames:
+        return (), "PerFrameFunctionalGroupsSequence (one item a frame)"
+    planes: list[Plane] = []
+    for number, own in enumerate(per_frame, start=1):
+        plane = _frame_plane(header, number, (own, shared))
+        if isinstance(plane, str):
+            return (), plane
+        planes.append(plane)
+    return tuple(planes), ""
+
+
+def _frame_plane(header: Dataset, number: int, groups: Sequence[Dataset]) -> Plane | str:
+    measures = _group(groups, "PixelMeasuresSequence")
+    place = _place(_group(groups, "PlanePositionSequence"), _group(groups, "PlaneOrientationSequence"), measures)
+    if isinstance(place, str):
+        return place
+    content = _group(groups, "FrameContentSequence")
+    trigger = _group(groups, "CardiacSynchronizationSequence").get("NominalCardiacTriggerDelayTime")
+    moment = _text(content, "FrameAcquisitionDateTime") or _text(content, "FrameReferenceDateTime")
+    return _plane(
+        header,
+        number,
+        place,
+        thickness=_number(measures.get("SliceThickness")),
+        trigger_time=_number(trigger),
+        temporal_position=_whole(content, "TemporalPositionIndex"),
+        acquired_s=_seconds(moment[8:]),
+    )
+
+
+_Place = tuple[Vector, Cosines, tuple[float, float]]
+
+
+def _plane(
+    header: Dataset,
+    frame: int,
+    place: _Place,
+    *,
+    thickness: float | None,
+    trigger_time: float | None,
+    temporal_position: int | None,
+    acquired_s: float | None,
+) -> Plane:
+    position, orientation, spacing = place
+    return Plane(
+        sop_uid=_text(header, "SOPInstanceUID"),
+        series_uid=_text(header, "SeriesInstanceUID"),
+        frame=frame,
+        position=position,
+        orientation=orientation,
+        spacing=spacing,
+        thickness=thickness,
+        trigger_time=trigger_time,
+        temporal_position=temporal_position,
+        instance_number=_whole(header, "InstanceNumber"),
+        acquired_s=acquired_s,
+    )
+
+
+def _place(position_of: Dataset, orientation_of: Dataset, spacing_of: Dataset) -> _Place | str:
+    """Position, orientation and spacing of a plane, or the keyword of the first that is missing or senseless."""
+    position = _numbers(position_of.get("ImagePositionPatient"), 3)
+    if position is None:
+        return "ImagePositionPatient"
+    cosines = _numbers(orientation_of.get("ImageOrientationPatient"), 6)
+    if cosines is None or not _orthonormal(cosines):
+        return "ImageOrientationPatient"
+    spacing = _numbers(spacing_of.get("PixelSpacing"), 2)
+    if spacing is None or min(spacing) <= 0:
+        return "PixelSpacing"
+    return (*position,), (*cosines,), (*spacing,)  # type: ignore[return-value]
+
+
+def _orthonormal(cosines: tuple[float, ...]) -> bool:
+    """Whether two directions are of unit length and perpendicular, within what rounding to four digits allows."""
+    row, column = cosines[:3], cosines[3:]
+    lengths = (math.hypot(*row), math.hypot(*column))
+    across = sum(r * c for r, c in zip(row, column, strict=True))
+    return all(abs(length - 1) < 1e-2 for length in lengths) and abs(across) < 1e-2
+
+
+def _first(header: Dataset, keyword: str) -> Dataset:
+    items = header.get(keyword)
+    return items[0] if items else Dataset()
+
+
+def _group(groups: Iterable[Dataset], keyword: str) -> Dataset:
+    """The functional group of a frame: its own, else the shared one (PS3.3 section C.7.6.16.1)."""
+    return next((items[0] for group in groups if (items := group.get(keyword))), Dataset())
+
+
+def _seconds(time: str) -> float | None:
+    """Seconds of the day of a DICOM TM value (``HHMMSS.FFFFFF``, older ``HH:MM:SS``); None for what is none."""
+    digits = time.replace(":", "").split("+")[0].split("-")[0]
+    if not re.fullmatch(r"\d{6}(\.\d*)?", digits):
+        return None
+    return int(digits[:2]) * 3600 + int(digits[2:4]) * 60 + float(digits[4:])
+
+
+def _attributes(header: Dataset) -> Mapping[str, object]:
+    attributes = {key: _plain(value) for key in KEYWORDS if (value := header.get(key)) not in (None, "")}
+    attributes.update(_enhanced_attributes(header))
+    attributes["ContrastAgent"] = bool(header.get("ContrastBolusAgent") or header.get("ContrastBolusAgentSequence"))
+    attributes["SpacingInvented"] = "spacing invented" in _text(header, "ImageComments").lower()
+    attributes["VelocityEncoding"] = _is_velocity_encoded(header, attributes)
+    return attributes
+
+
+_ENHANCED: tuple[tuple[str, str, str], ...] = (
+    ("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+    ("MRTimingAndRelatedParametersSequence", "RepetitionTime", "RepetitionTime"),
+    ("MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle"),
+    ("MRTimingAndRelatedParametersSequence", "EchoTrainLength", "EchoTrainLength"),
+    ("MRImageFrameTypeSequence", "ComplexImageComponent", "ComplexImageComponent"),
+    ("MRImageFrameTypeSequence", "AcquisitionContrast", "AcquisitionContrast"),
+)
+
+
+def _enhanced_attributes(header: Dataset) -> dict[str, object]:
+    """Attributes of an enhanced object under the names that classic ones have; frame types join ImageType."""
+    shared = _first(header, "SharedFunctionalGroupsSequence")
+    frames = list(header.get("PerFrameFunctionalGroupsSequence") or [])
+    groups = [*frames[:1], shared]
+    found: dict[str, object] = {}
+    for sequence, keyword, name in _ENHANCED:
+        value = _group(groups, sequence).get(keyword)
+        if value not in (None, ""):
+            found[name] = _plain(value)
+    modifier = _group(groups, "MRModifierSequence")
+    if _text(modifier, "InversionRecovery") == "YES":
+        times = modifier.get("InversionTimes")
+        found["InversionTime"] = _plain(times) if times else True
+    kinds = [_group([group], "MRImageFrameTypeSequence") for group in (*frames, shared)]
+    types = {str(word) for kind in kinds for word in kind.get("FrameType") or []}
+    if types:
+        found["ImageType"] = sorted(types | {str(word) for word in header.get("ImageType") or []})
+    return found
+
+
+def _is_velocity_encoded(header: Dataset, attributes: Mapping[str, object]) -> bool:
+    """Whether an image encodes velocity: enhanced attributes, or what three vendors write into classic ones."""
+    shared = _first(header, "SharedFunctionalGroupsSequence")
+    frames = list(header.get("PerFrameFunctionalGroupsSequence") or [])
+    if _text(header, "PhaseContrast") == "YES" or any(
+        "MRVelocityEncodingSequence" in group for group in (header, shared, *frames[:1])
+    ):
+        return True
+    if _VELOCITY_NAME.search(str(attributes.get("SequenceName", ""))):
+        return True
+    return any(_largest(header, tag) > 0 for tag in (_GE_VENC, _PHILIPS_VENC))
+
+
+def _largest(header: Dataset, tag: tuple[int, int]) -> float:
+    """Largest number of a private element, 0 where it is absent or unreadable."""
+    element: Any = header.get(tag)
+    value = getattr(element, "value", None)
+    items = value if isinstance(value, MultiValue | list | tuple) else [value]
+    return max((abs(n) for item in items if (n := _number(item)) is not None), default=0.0)
