@@ -115,12 +115,13 @@ def until(ask: Callable[[], T], seconds: float, *, what: str) -> T:
     raise AssertionError(what)
 
 
-def storescu(gateway_port: int, paths: Sequence[Path], *, calling: str = "TESTER", called: str = "SEGLOOP") -> None:
-    """Send files and folders with DCMTK's ``storescu``."""
-    subprocess.run(
-        ["storescu", "+sd", "+r", "-aet", calling, "-aec", called, "127.0.0.1", str(gateway_port), *map(str, paths)],
-        check=True,
+def storescu(port: int, paths: Sequence[Path], *, calling: str = "TESTER", called: str = "SEGLOOP") -> bool:
+    """Send files and folders with DCMTK's ``storescu``; return whether every one was acknowledged."""
+    sent = subprocess.run(
+        ["/usr/bin/storescu", "-R", "+sd", "+r", "-aet", calling, "-aec", called, "127.0.0.1", str(port), *map(str, paths)],
+        check=False,
         capture_output=True,
         env={"PATH": SYSTEM_PATH, "TCP_NODELAY": "1", "DCMDICTPATH": "/usr/share/libdcmtk17/dicom.dic"},
         timeout=300,
     )
+    return sent.returncode == 0
