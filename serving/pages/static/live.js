@@ -1,0 +1,128 @@
+// Keeps a page fresh while something on it is in progress, and adds keys, sliders, copying and actions.
+"use strict";
+const one = (selector, root = document) => root.querySelector(selector);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const say = (text) => { one("#said").textContent = text; };
+
+// --- fetch and replace: only what the server words differently, so that sliders and open parts stay as they are
+const served = new Map(all("[data-live]").map((part) => [part.id, part.innerHTML]));
+const timeless = (html) => html.replace(/<time[^>]*>[^<]*<\/time>/g, "");
+let busy = false;
+
+async function refresh() {
+  if (busy || document.hidden) return;
+  busy = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.redirected || !answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    document.body.dataset.refresh = fresh.body.dataset.refresh;
+    for (const part of all("[data-live]", fresh)) replace(one(`#${part.id}`), part);
+  } catch { /* the gateway restarts: look again at the next turn */ } finally { busy = false; }
+}
+
+function replace(old, part) {
+  if (!old || timeless(served.get(part.id) ?? "") === timeless(part.innerHTML)) return;
+  if (all("input:not([type=range]):not([type=checkbox])", old).some((field) => field.value)) return;
+  served.set(part.id, part.innerHTML);
+  const at = all("[data-row]", old).findIndex((row) => row.contains(document.activeElement));
+  old.innerHTML = part.innerHTML;
+  prepare(old);
+  if (at >= 0) go(at);
+}
+
+let waited = 0;
+setInterval(() => {
+  if (document.hidden) return;
+  const every = Number(document.body.dataset.refresh);
+  waited += 1;
+  if (every && waited >= every) { waited = 0; refresh(); }
+  if (waited % 10 === 0) all("time").forEach(age);
+}, 1000);
+document.addEventListener("visibilitychange", () => { if (!document.hidden && Number(document.body.dataset.refresh)) refresh(); });
+
+function age(element) {
+  const gap = (Date.now() - Date.parse(element.dateTime)) / 1000;
+  const far = Math.abs(gap);
+  const [unit, size] = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].find(([, length]) => far >= length) ?? ["s", 1];
+  const number = `${Math.floor(far / size)} ${unit}`;
+  element.textContent = far < 5 ? "now" : gap > 0 ? `${number} ago` : `in ${number}`;
+}
+
+// --- keys
+function rows() { return all("[data-row] .open"); }
+function go(index) {
+  const links = rows();
+  if (links.length) links[Math.max(0, Math.min(links.length - 1, index))].focus();
+}
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input:not([type=range]):not([type=checkbox]), select, textarea, dialog")) return;
+  const at = rows().findIndex((link) => link.closest("[data-row]").contains(document.activeElement));
+  const keys = {
+    j: () => go(at + 1),
+    k: () => go(at < 0 ? 0 : at - 1),
+    "/": () => one("#q")?.focus(),
+    "?": () => one("#help").showModal(),
+  };
+  if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
+});
+one("#help-button").addEventListener("click", () => one("#help").showModal());
+
+// --- sliders over slices and phases
+function prepare(root) { all(".viewer", root).forEach(look); }
+function look(viewer) {
+  const query = new URLSearchParams();
+  for (const slider of all("[data-name]", viewer)) {
+    query.set(slider.dataset.name, slider.value);
+    one("output", slider.parentElement).textContent = `${slider.value} of ${slider.max}`;
+  }
+  const boxes = all("[data-label]", viewer);
+  if (boxes.some((box) => !box.checked)) query.set("labels", boxes.filter((box) => box.checked).map((box) => box.dataset.label).join(","));
+  const image = one("img", viewer);
+  image.src = `${viewer.dataset.tiles}?${query}`;
+}
+document.addEventListener("input", (event) => {
+  const viewer = event.target.closest(".viewer");
+  if (viewer) look(viewer);
+});
+
+// --- clicks: copy a UID, jump to a phase
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy], [data-phase]");
+  if (button?.dataset.phase) {
+    one("[data-name=phase]", button.closest(".viewer")).value = button.dataset.phase;
+    look(button.closest(".viewer"));
+  } else if (button) {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      say("Copied.");
+    } catch {
+      getSelection().selectAllChildren(button.previousElementSibling);
+      say("Selected: copy it with Ctrl+C.");
+    }
+  }
+});
+
+// --- actions: a form becomes a JSON request that carries the session's CSRF value
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("[data-action]");
+  if (!form) return;
+  event.preventDefault();
+  const button = one("button", form);
+  button.disabled = true;
+  try {
+    const answer = await fetch(form.dataset.action, {
+      method: form.dataset.method,
+      headers: { "Content-Type": "application/json", "X-CSRF-Token": one("meta[name=csrf]").content },
+      body: JSON.stringify(Object.fromEntries(new FormData(form))),
+    });
+    const body = await answer.json().catch(() => ({}));
+    if (!answer.ok) return say(body.reason ?? body.detail?.reason ?? `Not done: the gateway answered ${answer.status}.`);
+    if (form.dataset.method === "DELETE") { location.href = "/"; return; }
+    say(body.reason ?? "Done.");
+    form.reset();
+    await refresh();
+  } catch { say("The gateway does not answer."); } finally { button.disabled = false; }
+});
+
+prepare(document);
