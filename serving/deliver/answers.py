@@ -82,24 +82,27 @@ def _find(table: tuple[Row, ...], status: int) -> Row:
     return next(row for row in table if row.first <= status <= row.last)
 
 
-def of_status(status: int, comment: str = "") -> Answer:
-    """Judge a C-STORE status or a STOW failure reason, 0 to 0xFFFF. ``comment`` is the receiver's own words."""
+def of_status(status: int) -> Answer:
+    """Judge a C-STORE status or a STOW failure reason, 0 to 0xFFFF.
+
+    The receiver's own words (0000,0902) are left out: they may name the patient, and answers are kept and shown.
+    """
     row = _find(STATUSES, status)
-    return Answer(row.verdict, _sentence(row.meaning, f"0x{status:04X}" if status else "", comment))
+    return Answer(row.verdict, f"{row.meaning} (0x{status:04X})" if status else row.meaning)
 
 
-def of_http(status: int, failure_reason: int | None = None, *, referenced: bool = False, comment: str = "") -> Answer:
+def of_http(status: int, failure_reason: int | None = None, *, referenced: bool = False) -> Answer:
     """Judge a STOW-RS response by what it says about our one instance.
 
     ``failure_reason`` is the instance's (0008,1197), where it stands among the failed; ``referenced`` says that it
     stands among the stored. Without either the HTTP status decides alone.
     """
     if failure_reason is not None:
-        return of_status(failure_reason, comment)
+        return of_status(failure_reason)
     if referenced and 200 <= status < 300:
         return Answer(_D, "stored" if status == 200 else "stored with a warning")
     row = _find(HTTP, min(max(status, 0), 999))
-    return Answer(row.verdict, _sentence(row.meaning, f"HTTP {status}" if row.verdict is not _D else "", comment))
+    return Answer(row.verdict, row.meaning if row.verdict is _D else f"{row.meaning} (HTTP {status})")
 
 
 def of_rejection(result: int, source: int, reason: int) -> Answer:
@@ -117,8 +120,3 @@ def of_rejection(result: int, source: int, reason: int) -> Answer:
 def unreachable(what: str) -> Answer:
     """Judge a connection that failed or broke: always worth another try."""
     return Answer(_T, f"not reachable: {what}", unreachable=True)
-
-
-def _sentence(meaning: str, number: str, comment: str) -> str:
-    said = f": {' '.join(comment.split())[:120]}" if comment else ""
-    return f"{meaning} ({number}){said}" if number else f"{meaning}{said}"

@@ -24,6 +24,7 @@ from serving.settings import Settings
 
 LABELMAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 RESULT_CLASSES = (SegmentationStorage, LABELMAP_STORAGE, ComprehensiveSRStorage, Comprehensive3DSRStorage)
+UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 CONNECT_S, ANSWER_S = 10.0, 60.0
 
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # every answer is judged and shown by us
@@ -34,10 +35,11 @@ def store(path: Path, place: DimseDestination, settings: Settings) -> Answer:
     dataset = dcmread(path)
     entity = _entity(settings)
     meta = dataset.file_meta
-    for sop_class in dict.fromkeys((*RESULT_CLASSES, str(meta.MediaStorageSOPClassUID))):
-        entity.add_requested_context(
-            sop_class, list(dict.fromkeys((meta.TransferSyntaxUID, ExplicitVRLittleEndian, ImplicitVRLittleEndian)))
-        )
+    for sop_class in RESULT_CLASSES:
+        if sop_class != meta.MediaStorageSOPClassUID:
+            entity.add_requested_context(sop_class, UNCOMPRESSED)
+    compressed = meta.TransferSyntaxUID.is_compressed
+    entity.add_requested_context(meta.MediaStorageSOPClassUID, [meta.TransferSyntaxUID] if compressed else UNCOMPRESSED)
     association = _associate(entity, place, settings)
     try:
         if isinstance(association, Answer):
@@ -47,7 +49,7 @@ def store(path: Path, place: DimseDestination, settings: Settings) -> Answer:
         status = association.send_c_store(dataset)
         if "Status" not in status:
             return unreachable("the connection broke, or no answer came, while sending")
-        return of_status(int(status.Status), str(status.get("ErrorComment", "")))
+        return of_status(int(status.Status))
     except ValueError:
         return Answer(Verdict.PERMANENT, "the receiver accepts no transfer syntax that we can send this object in")
     finally:
@@ -87,13 +89,16 @@ def _associate(entity: AE, place: DimseDestination, settings: Settings) -> Assoc
         tls = (_tls(place, settings), place.host) if place.tls else None
     except (OSError, ssl.SSLError, Usage) as error:
         return Answer(Verdict.PERMANENT, f"TLS cannot be set up: {error}")
-    association = entity.associate(
-        place.host,
-        place.port,
-        ae_title=place.ae_title,
-        tls_args=tls,
-        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
-    )
+    try:
+        association = entity.associate(
+            place.host,
+            place.port,
+            ae_title=place.ae_title,
+            tls_args=tls,
+            evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+        )
+    except OSError:
+        return unreachable(f"the host name {place.host} is not known")
     if association.is_established:
         return association
     if association.is_rejected:

@@ -80,7 +80,7 @@ def enqueue(
     known = set(
         session.execute(
             select(Delivery.sop_uid, Delivery.destination).where(Delivery.sop_uid.in_([r.sop_uid for r in results]))
-        ).tuples()
+        )
     )
     count = 0
     for place in destinations:
@@ -134,9 +134,7 @@ def due(session: Session, now: float, limit: int = 16) -> list[Delivery]:
             select(Delivery.destination, func.count())
             .where(Delivery.state == "sending", Delivery.next_at > now)
             .group_by(Delivery.destination)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     rank = func.row_number().over(partition_by=Delivery.destination, order_by=(Delivery.next_at, Delivery.id))
     ranked = select(Delivery.id, rank.label("rank")).where(Delivery.state.in_(OPEN), Delivery.next_at <= now).subquery()
@@ -146,7 +144,7 @@ def due(session: Session, now: float, limit: int = 16) -> list[Delivery]:
         .where(ranked.c.rank <= PER_DESTINATION)
         .order_by(Delivery.next_at, Delivery.id)
     )
-    rows = session.execute(query).tuples()
+    rows = session.execute(query)
     return [row for row, rank in rows if rank + busy.get(row.destination, 0) <= PER_DESTINATION][:limit]
 
 

@@ -46,7 +46,7 @@ def judge(status: int, body: bytes) -> Answer:
     if failed:
         reason = _first(failed[0], "00081197")
         if isinstance(reason, int) and 0 < reason <= 0xFFFF:
-            return of_http(status, reason, comment=str(_first(failed[0], "00000902") or ""))
+            return of_http(status, reason)
         return of_http(status if status >= 400 else 409)
     return of_http(status, referenced=bool(stored))
 
