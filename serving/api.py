@@ -98,10 +98,13 @@ def _add_stacks(api: APIRouter, db: Database, archive: Archive, settings: Settin
         return {"id": stack_id}
 
     @api.get("/stacks/{stack_id}/tile.png", response_class=Response)
-    def tile(stack_id: int, phase: int, slice: int) -> Response:
-        """One slice of one phase (both from 1) with the outlines of its mask."""
+    def tile(
+        stack_id: int, phase: int, slice: int, labels: Annotated[str | None, Query(pattern=r"^(\d+(,\d+)*)?$")] = None
+    ) -> Response:
+        """One slice of one phase (both from 1) with the outlines of its mask, or only of the labels named (``1,3``)."""
+        shown = None if labels is None else frozenset(int(value) for value in labels.split(",") if value)
         with db.read() as session:
-            picture = tiles.tile_png(session, archive, settings.home, stack_id, phase - 1, slice - 1)
+            picture = tiles.tile_png(session, archive, settings.home, stack_id, phase - 1, slice - 1, shown)
         return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=300"})
 
     @api.get("/stacks/{stack_id}/{name}", response_class=FileResponse)

@@ -19,8 +19,16 @@ from serving.archive import Archive
 from serving.index.models import Instance, StackVersion
 
 
-def tile_png(session: Session, archive: Archive, home: Path, stack_id: int, phase: int, slice_: int) -> bytes:
-    """Return a PNG of one slice; ``phase`` and ``slice_`` count from 0.
+def tile_png(
+    session: Session,
+    archive: Archive,
+    home: Path,
+    stack_id: int,
+    phase: int,
+    slice_: int,
+    shown: frozenset[int] | None = None,
+) -> bytes:
+    """Return a PNG of one slice; ``phase`` and ``slice_`` count from 0. ``shown``: values to outline, None for all.
 
     Raises ``NotFound`` ``no_picture`` where the stack has no mask yet or no such slice.
     """
@@ -43,7 +51,10 @@ def tile_png(session: Session, archive: Archive, home: Path, stack_id: int, phas
     if key is None:
         raise NotFound("no_picture", "The source image is no longer here.")
     image = load(one, lambda _: archive.path(key))
-    picture = tile(image, labels[phase : phase + 1, slice_ : slice_ + 1], Task(stack.task), 0, 0)
+    mask = labels[phase : phase + 1, slice_ : slice_ + 1]
+    if shown is not None:
+        mask = np.where(np.isin(mask, list(shown)), mask, 0).astype(np.uint8)
+    picture = tile(image, mask, Task(stack.task), 0, 0)
     stream = io.BytesIO()
     picture.save(stream, format="PNG")
     return stream.getvalue()
