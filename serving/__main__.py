@@ -29,7 +29,11 @@ def serve() -> None:
         from serving.app import create_app
 
         app = create_app(settings)
-        log.info("starting", http=f"{settings.http_host}:{settings.http_port}", dicom=f"{settings.ae_title}@{settings.dicom_host}:{settings.dicom_port}")
+        log.info(
+            "starting",
+            http=f"{settings.http_host}:{settings.http_port}",
+            dicom=f"{settings.ae_title}@{settings.dicom_host}:{settings.dicom_port}",
+        )
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -71,7 +75,10 @@ def _check_ports(settings: Settings) -> None:
             try:
                 probe.bind((host, port))
             except OSError as error:
-                raise Usage("port_busy", f"Port {port} on {host} cannot be used ({error.strerror}): set SEGLOOP_{setting} to another.") from error
+                raise Usage(
+                    "port_busy",
+                    f"Port {port} on {host} cannot be used ({error.strerror}): set SEGLOOP_{setting} to another.",
+                ) from error
 
 
 app = typer.Typer(add_completion=False)

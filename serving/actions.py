@@ -48,7 +48,9 @@ def release(db: Database, stack_id: int, reason: str, *, who: str) -> None:
     with db.write() as session:
         stack = _held(session, stack_id)
         if stack.code == "nothing_found":
-            raise Refused("nothing_to_release", "No structure was found, so there is nothing to send: dismiss the stack.")
+            raise Refused(
+                "nothing_to_release", "No structure was found, so there is nothing to send: dismiss the stack."
+            )
         stack.attempt += 1
         move(session, stack, "processing", who=who, reason=reason or "released", code="released")
 

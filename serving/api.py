@@ -1,6 +1,5 @@
 """The gateway's own HTTP API, ``/api``: what the pages show as JSON, and what people and scripts may do."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -26,7 +25,7 @@ def router(
     db: Database,
     archive: Archive,
     engines: EnginePool,
-    rules: Sequence[Rule],
+    rules: tuple[Rule, ...],
     guard: Guard,
     settings: Settings,
 ) -> APIRouter:
@@ -43,7 +42,7 @@ def _caller(request: Request) -> str:
     return identity.name if isinstance(identity, Identity) else "local"
 
 
-def _add_studies(api: APIRouter, db: Database, rules: Sequence[Rule], settings: Settings) -> None:
+def _add_studies(api: APIRouter, db: Database, rules: tuple[Rule, ...], settings: Settings) -> None:
     @api.get("/studies")
     def studies(
         state: str = "",

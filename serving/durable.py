@@ -121,7 +121,9 @@ def give_up_on_crashers() -> None:
 
 def purge(before: str) -> int:
     """Forget finished workflows that ended before a time (ISO 8601); return how many."""
-    done = DBOS.list_workflows(status=["SUCCESS", "ERROR"], completed_before=before, load_input=False, load_output=False)
+    done = DBOS.list_workflows(
+        status=["SUCCESS", "ERROR"], completed_before=before, load_input=False, load_output=False
+    )
     if done:
         DBOS.delete_workflows([status.workflow_id for status in done])
     return len(done)
@@ -133,5 +135,7 @@ def _claim(path: Path) -> IO[bytes]:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         stream.close()
-        raise Usage("home_in_use", f"Another gateway already runs on {path.parent}: stop it or set SEGLOOP_HOME.") from error
+        raise Usage(
+            "home_in_use", f"Another gateway already runs on {path.parent}: stop it or set SEGLOOP_HOME."
+        ) from error
     return stream

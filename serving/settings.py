@@ -20,20 +20,34 @@ class Settings(BaseSettings):
     dicom_port: int = Field(11112, description="Port of the DICOM side.")
     ae_title: str = Field("SEGLOOP", description="Our own AE title, at most 16 characters.", max_length=16)
     database_url: str = Field("", description="SQLAlchemy address of the index. Empty: SQLite under HOME.")
-    quiet_period_s: float = Field(60.0, ge=0, description="Seconds without a new instance after which a study counts as complete.")
+    quiet_period_s: float = Field(
+        60.0, ge=0, description="Seconds without a new instance after which a study counts as complete."
+    )
     rules: Path | None = Field(None, description="TOML file that maps stacks to tasks. Empty: the shipped rules.")
     destinations: Path | None = Field(None, description="TOML file of the places results are delivered to.")
     tokens: Path | None = Field(None, description="File of bearer tokens, one a line: name, role, token.")
-    allowed_ae_titles: str = Field("", description="Comma separated calling AE titles that may store. Empty: any, on loopback only.")
-    tls_certificate: Path | None = Field(None, description="PEM certificate of the HTTP side (and of DICOM with DICOM_TLS).")
+    allowed_ae_titles: str = Field(
+        "", description="Comma separated calling AE titles that may store. Empty: any, on loopback only."
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM certificate of the HTTP side (and of DICOM with DICOM_TLS)."
+    )
     tls_key: Path | None = Field(None, description="PEM key that belongs to TLS_CERTIFICATE.")
-    tls_terminated_by_proxy: bool = Field(False, description="A reverse proxy ends TLS; tokens are then demanded on loopback too.")
+    tls_terminated_by_proxy: bool = Field(
+        False, description="A reverse proxy ends TLS; tokens are then demanded on loopback too."
+    )
     dicom_tls: bool = Field(False, description="Speak TLS on the DICOM port, with TLS_CERTIFICATE and TLS_KEY.")
-    backend: str = Field("onnxruntime", description="Inference engine: onnxruntime, inside this process.", pattern="^onnxruntime$")
-    model_repository: Path | None = Field(None, description="Folder of the models. Empty: HOME/models, seeded from the shipped ones.")
+    backend: str = Field(
+        "onnxruntime", description="Inference engine: onnxruntime, inside this process.", pattern="^onnxruntime$"
+    )
+    model_repository: Path | None = Field(
+        None, description="Folder of the models. Empty: HOME/models, seeded from the shipped ones."
+    )
     variant: str = Field("", description="Variant of a model to run. Empty: fp32, the one that runs on every machine.")
     threads: int = Field(0, ge=0, description="Inference threads. 0: as many as the machine has cores.")
-    provider: str = Field("", description="ONNX Runtime provider that must run, such as CUDAExecutionProvider. Empty: what is installed.")
+    provider: str = Field(
+        "", description="ONNX Runtime provider that must run, such as CUDAExecutionProvider. Empty: what is installed."
+    )
     min_free_gb: float = Field(1.0, ge=0, description="Below this free disk space nothing new is accepted.")
     retention_days: float = Field(0.0, ge=0, description="Days after which a finished study is deleted. 0: never.")
     quarantine_mb: float = Field(500.0, ge=0, description="Disk space for unreadable objects; the oldest go first.")

@@ -20,7 +20,9 @@ def check_installation() -> None:
     """
     found = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
     if len(found) == 2:
-        raise Usage("two_runtimes", "Both onnxruntime and onnxruntime-gpu are installed: uninstall both, then install one.")
+        raise Usage(
+            "two_runtimes", "Both onnxruntime and onnxruntime-gpu are installed: uninstall both, then install one."
+        )
     if not found:
         raise Missing("no_runtime", "ONNX Runtime is not installed: install the extra 'cpu' or the extra 'gpu'.")
 
@@ -54,7 +56,10 @@ class OnnxRuntimeEngine:
         self._session = onnxruntime.InferenceSession(model.file.read_bytes(), options, providers=[wanted])
         self.provider: str = self._session.get_providers()[0]
         if provider and self.provider != provider:
-            raise Usage("other_provider", f"PROVIDER asks for {provider}, but {self.provider} would run: its libraries are missing.")
+            raise Usage(
+                "other_provider",
+                f"PROVIDER asks for {provider}, but {self.provider} would run: its libraries are missing.",
+            )
         asked = f"PROVIDER={provider}" if provider else f"first of {', '.join(available)}"
         self.why = f"{asked}; {options.intra_op_num_threads} threads"
         self._lock = threading.Lock()

@@ -48,7 +48,9 @@ def _missing_structures(segmented: Segmented, labels: NDArray[np.uint8], task: T
 def _in_pieces(segmented: Segmented, labels: NDArray[np.uint8], task: Task) -> Doubt | None:
     share = float(np.median([piece.largest_share for piece in segmented.pieces]))
     if share < LEAST_SHARE:
-        return Doubt("in_pieces", f"The structures lie in pieces: the largest holds only {share:.0%} of what was found.")
+        return Doubt(
+            "in_pieces", f"The structures lie in pieces: the largest holds only {share:.0%} of what was found."
+        )
     return None
 
 

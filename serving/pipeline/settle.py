@@ -7,7 +7,6 @@ changed gets a new version, an unchanged one runs nothing again.
 
 import json
 import time
-from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -38,7 +37,7 @@ def due(session: Session, now: float, quiet_period_s: float) -> list[str]:
 class Settler:
     """Turns complete studies into stack versions."""
 
-    def __init__(self, db: Database, activity: Activity, rules: Sequence[Rule], settings: Settings) -> None:
+    def __init__(self, db: Database, activity: Activity, rules: tuple[Rule, ...], settings: Settings) -> None:
         """``rules`` map stacks to tasks."""
         self._db, self._activity, self._rules, self._settings = db, activity, rules, settings
 
@@ -109,7 +108,7 @@ def new_version(stack: Stack, record: dict[str, object], number: int) -> StackVe
     )
 
 
-def admit(session: Session, version: StackVersion, stack: Stack, rules: Sequence[Rule], *, who: str) -> None:
+def admit(session: Session, version: StackVersion, stack: Stack, rules: tuple[Rule, ...], *, who: str) -> None:
     """Decide by the rules what a stack is: work to do, nothing for us, or refused."""
     routed = route(stack, rules)
     if routed.rule is None:

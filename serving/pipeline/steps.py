@@ -4,10 +4,11 @@ A step returns "" to go on, or a word that ends the workflow: the state the stac
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from contracts.pictures import overlay_sheet, thumbnail
 from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,7 +17,6 @@ from contracts import identifiers
 from contracts.dicom import read_header
 from contracts.errors import Broken, NotYet, Refused, SegloopError, answer_to
 from contracts.measurements import measure
-from contracts.pictures import overlay_sheet, thumbnail
 from contracts.segment import segment
 from contracts.segmentations import Provenance, result_uids, write_segmentation
 from contracts.tasks import Task
@@ -48,7 +48,7 @@ class Steps:
         archive: Archive,
         intake: Intake,
         engines: EnginePool,
-        rules: Sequence[Rule],
+        rules: tuple[Rule, ...],
         settings: Settings,
     ) -> None:
         """All collaborators come from the composition root."""
@@ -65,7 +65,9 @@ class Steps:
             outcome = self._ended_by(stack_id, step, error)
         except Exception as error:
             log.exception("step_failed", step=step, stack=stack_id)
-            unexpected = Broken("unexpected", f"{type(error).__name__} in step {step}; the gateway's log has the details.")
+            unexpected = Broken(
+                "unexpected", f"{type(error).__name__} in step {step}; the gateway's log has the details."
+            )
             outcome = self._ended_by(stack_id, step, unexpected)
         seconds = time.monotonic() - started
         SECONDS.labels(step=step).observe(seconds)

@@ -118,7 +118,19 @@ def until(ask: Callable[[], T], seconds: float, *, what: str) -> T:
 def storescu(port: int, paths: Sequence[Path], *, calling: str = "TESTER", called: str = "SEGLOOP") -> bool:
     """Send files and folders with DCMTK's ``storescu``; return whether every one was acknowledged."""
     sent = subprocess.run(
-        ["/usr/bin/storescu", "-R", "+sd", "+r", "-aet", calling, "-aec", called, "127.0.0.1", str(port), *map(str, paths)],
+        [
+            "/usr/bin/storescu",
+            "-R",
+            "+sd",
+            "+r",
+            "-aet",
+            calling,
+            "-aec",
+            called,
+            "127.0.0.1",
+            str(port),
+            *map(str, paths),
+        ],
         check=False,
         capture_output=True,
         env={"PATH": SYSTEM_PATH, "TCP_NODELAY": "1", "DCMDICTPATH": "/usr/share/libdcmtk17/dicom.dic"},

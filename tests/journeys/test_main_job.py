@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
-
 from client.samples.cardiac import Sample, write_cardiac
+
 from contracts.scores import dice
 from contracts.segmentations import read_segmentation
 from contracts.tasks import LABELS, Task

@@ -66,7 +66,9 @@ def test_a_killed_step_runs_again_and_recorded_ones_do_not(tmp_path, step):
     assert run(tmp_path, kill_at=step) == -signal.SIGKILL
     assert run(tmp_path) == 0
     ran = [name for name, stack in steps(tmp_path) if stack == 1]
-    assert [name for name in ran if name != step] == [name for name in ("read", "predict", "write", "offer") if name != step]
+    assert [name for name in ran if name != step] == [
+        name for name in ("read", "predict", "write", "offer") if name != step
+    ]
     assert ran.count(step) == 2
 
 
