@@ -2,6 +2,9 @@
 
 An instance's row is written after its bytes are safe on disk, so a row never points at nothing; a file without a row
 is what a crash left and is swept at start.
+
+Workflows are named after the ids of stack versions and deliveries, so these ids are never given twice, not even after a
+deletion (SQLite would otherwise do so).
 """
 
 from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, UniqueConstraint, text
@@ -95,7 +98,7 @@ class StackVersion(Base):
     """
 
     __tablename__ = "stack_version"
-    __table_args__ = (UniqueConstraint("study_uid", "key", "version"),)
+    __table_args__ = (UniqueConstraint("study_uid", "key", "version"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     study_uid: Mapped[str] = mapped_column(ForeignKey("study.study_uid"), index=True)
@@ -158,7 +161,7 @@ class Delivery(Base):
     """
 
     __tablename__ = "delivery"
-    __table_args__ = (UniqueConstraint("sop_uid", "destination"),)
+    __table_args__ = (UniqueConstraint("sop_uid", "destination"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     stack_version_id: Mapped[int] = mapped_column(ForeignKey("stack_version.id"), index=True)

@@ -1,0 +1,1 @@
+"""Migrations of the index, one file a revision; applied by ``Database.migrate``."""

@@ -1,0 +1,1 @@
+"""How studies come in: STOW-RS and C-STORE, one intake, one rule of identity."""

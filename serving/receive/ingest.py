@@ -1,0 +1,299 @@
+"""The intake: what becomes of an object that has arrived, whichever way it came.
+
+Identity rule, by (study, SOP Instance UID):
+
+- nothing known: ``stored``;
+- equal to what is known, by value: ``repeated``, nothing new but perhaps one more sender;
+- attributes outside pixels and geometry differ: ``revised``, a new revision takes the place of the old one;
+- pixels or geometry differ: kept aside and ``Refused("different_pixels")``;
+- it is a result of ours that comes back: ``returned``, acknowledged and never worked on.
+
+``Study.last_received_at`` moves only where there is something to do: a new instance, a new revision, or a known
+instance from a new sender (whose destinations must get the results; the settling pass finds the stacks unchanged and
+only offers again). A returned or repeated object moves nothing, so nothing runs again.
+
+A study that was deleted and is sent again is a new study: deleting meant its copy here, and nobody could otherwise
+have a study processed again. Its tombstone stays as the record of the deletion.
+"""
+
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from pydicom.dataset import Dataset
+from sqlalchemy.orm import Session
+
+from contracts.dicom import read_header
+from contracts.errors import Broken, NotYet, Refused, SegloopError, answer_to
+from contracts.stacks import describe, to_json
+from serving import faults
+from serving.archive import Archive, Incoming
+from serving.index import receipts
+from serving.index.database import Database
+from serving.receive.activity import Activity, Carrier
+from serving.receive.records import INSTANCE, SERIES, STUDY, attributes
+from serving.receive.sameness import Digests, Verdict, compare, digests, same_file
+from serving.receive.writer import Writer
+from serving.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+STATUSES = {
+    "not_dicom": (0xC000, 0xC000),
+    "truncated": (0xC000, 0xC000),
+    "bad_identity": (0xC000, 0xC000),
+    "other_study": (0xA900, 0xC409),
+    "does_not_match": (0xA900, 0xA900),
+    "different_pixels": (0x0111, 0x0111),
+    "too_large": (0xA700, 0xA700),
+}
+"""Code of a refusal -> (C-STORE status, STOW failure reason), where it says more than the table of errors."""
+
+
+def statuses(error: BaseException) -> tuple[int, int]:
+    """Return (C-STORE status, STOW failure reason (0008,1197)) for an error of the intake."""
+    if isinstance(error, SegloopError) and error.code in STATUSES:
+        return STATUSES[error.code]
+    answer = answer_to(error)
+    return answer.dimse, answer.stow
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What was accepted. ``outcome``: ``stored``, ``repeated``, ``revised`` or ``returned``."""
+
+    sop_class_uid: str
+    sop_uid: str
+    series_uid: str
+    study_uid: str
+    outcome: str
+
+
+class Uids(Protocol):
+    """What names a result that we made."""
+
+    @property
+    def sop_uid(self) -> str:
+        """Its SOP Instance UID."""
+        ...
+
+
+class Intake:
+    """Takes objects into archive and index. Safe to share between threads."""
+
+    def __init__(self, db: Database, archive: Archive, settings: Settings, activity: Activity) -> None:
+        self.db, self.archive, self.settings, self.activity = db, archive, settings, activity
+        self._writer = Writer(db)
+
+    def close(self) -> None:
+        """Let what was accepted reach the index, then stop."""
+        self._writer.close()
+
+    def sweep(self) -> None:
+        """Clear what a crash left; call it at start, before anything is received."""
+        with self.db.read() as session:
+            known = receipts.all_keys(session)
+        parts, orphans = self.archive.sweep(known)
+        if parts or orphans:
+            log.info("swept", unfinished=parts, unknown=orphans)
+
+    def check_space(self) -> None:
+        """Raise ``NotYet("disk_low")`` while the disk is below MIN_FREE_GB."""
+        self.archive.check_space(self.settings.min_free_gb)
+
+    def accept(
+        self,
+        incoming: Incoming,
+        source: str,
+        expect_study: str | None = None,
+        *,
+        carrier: Carrier | None = None,
+        expect_instance: tuple[str, str] | None = None,
+    ) -> Accepted:
+        """Take one received object; when this returns, it is durable. See :meth:`submit` for arguments and errors."""
+        return self.submit(incoming, source, expect_study, carrier=carrier, expect_instance=expect_instance).result()
+
+    def submit(
+        self,
+        incoming: Incoming,
+        source: str,
+        expect_study: str | None = None,
+        *,
+        carrier: Carrier | None = None,
+        expect_instance: tuple[str, str] | None = None,
+    ) -> "Pending":
+        """Begin to take one received object; its ``result()`` waits until it is durable.
+
+        ``source`` is ``ae:TITLE``, ``token:NAME`` or ``local``; ``expect_study`` the study that the request names;
+        ``expect_instance`` (SOP class, SOP instance) as the C-STORE command names them; ``carrier`` learns the study.
+
+        Raises ``Refused`` (``not_dicom``, ``truncated``, ``bad_identity``: the bytes are in the quarantine;
+        ``other_study``, ``does_not_match``: likewise; ``different_pixels`` from ``result()``: kept aside) and
+        ``NotYet`` (``disk_full``: nothing was kept).
+        """
+        try:
+            arrival = self._examine(incoming, source, expect_study, expect_instance)
+        except Refused as refusal:
+            self.archive.quarantine(incoming, refusal.code)
+            raise
+        except BaseException:
+            incoming.discard()
+            raise
+        if carrier is not None:
+            carrier.touch(arrival.study_uid)
+        with self.db.read() as session:
+            known = receipts.current(session, arrival.study_uid, arrival.sop_uid)
+        if known is not None:
+            return Pending(self, arrival, None)
+        return Pending(self, arrival, self._store(arrival))
+
+    def keep_result(self, payload: bytes, stack_version_id: int, uids: Uids, phase: int, kind: str = "seg") -> str:
+        """Keep an object that we made for a stack version and return its key. Done twice with the same bytes: once.
+
+        ``phase`` counts from 1. Raises ``Broken("result_differs")`` where other bytes stand under its UID: results
+        are never overwritten.
+        """
+        with self.db.read() as session:
+            known = receipts.result_key(session, uids.sop_uid)
+        if known is not None:
+            if self.archive.path(known).read_bytes() != payload:
+                raise Broken("result_differs", "A result with this UID and other content exists already.")
+            return known
+        incoming = self.archive.incoming()
+        try:
+            incoming.write(payload)
+            arrival = self._examine(incoming, "segloop", None, None)
+            arrival.key = self.archive.keep(incoming)
+        except BaseException:
+            incoming.discard()
+            raise
+        with self.db.write() as session:
+            receipts.add_result(session, arrival, stack_version_id, phase, kind)
+        return arrival.key
+
+    def _examine(
+        self, incoming: Incoming, source: str, expect_study: str | None, expect_instance: tuple[str, str] | None
+    ) -> "receipts.Arrival":
+        incoming.finish()
+        header = read_header(incoming.path)
+        _check_expectations(header, expect_study, expect_instance)
+        return receipts.Arrival(
+            incoming=incoming,
+            source=source,
+            at=time.time(),
+            study_uid=str(header.StudyInstanceUID),
+            series_uid=str(header.SeriesInstanceUID),
+            sop_uid=str(header.SOPInstanceUID),
+            sop_class_uid=str(header.SOPClassUID),
+            transfer_syntax_uid=str(header.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")),
+            size=incoming.size,
+            study=attributes(header, STUDY),
+            series=attributes(header, SERIES),
+            instance=attributes(header, INSTANCE),
+            description=to_json(describe(header)),
+        )
+
+    def _store(self, arrival: "receipts.Arrival") -> "Future[Any]":
+        faults.point("receive:inside")
+        arrival.key = self.archive.keep(arrival.incoming)
+        return self._writer.submit(lambda session: receipts.add_new(session, arrival))
+
+    def settle(self, arrival: "receipts.Arrival") -> str:
+        """Decide about an object whose UID is known; used by :class:`Pending`."""
+        while True:
+            with self.db.read() as session:
+                known = receipts.current(session, arrival.study_uid, arrival.sop_uid)
+            if known is None:  # its study was deleted a moment ago
+                if self._store(arrival).result():
+                    return "stored"
+                continue
+            verdict, new = self._verdict(known.key, arrival)
+            outcome = self._writer.submit(
+                lambda s, k=known, v=verdict, n=new: self._apply(s, arrival, k, v, n)
+            ).result()
+            if outcome is None:
+                continue  # somebody changed what is current in the meantime
+            if outcome not in ("revised", "kept"):
+                self._drop(arrival)
+            if verdict is Verdict.PIXELS and known.kind != "result":
+                raise Refused(
+                    "different_pixels",
+                    "Another object with this SOP Instance UID is stored here and its pixels or geometry differ; the "
+                    "one just sent is kept aside. Send it under a UID of its own.",
+                )
+            return "returned" if known.kind == "result" else outcome
+
+    def _verdict(self, key: str, arrival: "receipts.Arrival") -> tuple[Verdict, Digests | None]:
+        known_path, new_path = self.archive.path(key), self._path(arrival)
+        if same_file(known_path, new_path):
+            return Verdict.SAME, None
+        new = digests(new_path)
+        return compare(digests(known_path), new), new
+
+    def _apply(
+        self,
+        session: Session,
+        arrival: "receipts.Arrival",
+        known: "receipts.Known",
+        verdict: Verdict,
+        new: Digests | None,
+    ) -> str | None:
+        """Write the decision; None where ``known`` is not what is current any more."""
+        now = receipts.current(session, arrival.study_uid, arrival.sop_uid)
+        if now != known:
+            return None
+        if verdict is Verdict.SAME:
+            if known.kind != "result":
+                receipts.add_sender(session, arrival)
+            return "repeated"
+        assert new is not None
+        if known.kind != "result" and verdict is Verdict.ATTRIBUTES:
+            self._keep(arrival)
+            receipts.add_revision(session, arrival, known)
+            return "revised"
+        if receipts.has_copy(session, known, new.fingerprint):
+            return "known copy"
+        self._keep(arrival)
+        receipts.add_copy(session, arrival, known, new.fingerprint)
+        return "kept"
+
+    def _keep(self, arrival: "receipts.Arrival") -> None:
+        if not arrival.key:
+            arrival.key = self.archive.keep(arrival.incoming)
+
+    def _path(self, arrival: "receipts.Arrival") -> Any:
+        return self.archive.path(arrival.key) if arrival.key else arrival.incoming.path
+
+    def _drop(self, arrival: "receipts.Arrival") -> None:
+        if arrival.key:
+            self.archive.remove([arrival.key])
+        else:
+            arrival.incoming.discard()
+
+
+class Pending:
+    """An object on its way into the index."""
+
+    def __init__(self, intake: Intake, arrival: "receipts.Arrival", future: "Future[Any] | None") -> None:
+        self._intake, self._arrival, self._future = intake, arrival, future
+
+    def result(self) -> Accepted:
+        """Wait until the object is durable and say what became of it. Raises as :meth:`Intake.submit` says."""
+        arrival = self._arrival
+        stored = self._future is not None and self._future.result()
+        outcome = "stored" if stored else self._intake.settle(arrival)
+        faults.point("receive:after")
+        return Accepted(arrival.sop_class_uid, arrival.sop_uid, arrival.series_uid, arrival.study_uid, outcome)
+
+
+def _check_expectations(header: Dataset, expect_study: str | None, expect_instance: tuple[str, str] | None) -> None:
+    if expect_study is not None and str(header.StudyInstanceUID) != expect_study:
+        raise Refused("other_study", "The object belongs to another study than the one the request names.")
+    named = (str(header.SOPClassUID), str(header.SOPInstanceUID))
+    if expect_instance is not None and named != expect_instance:
+        raise Refused("does_not_match", "SOP class or instance of the request are not those of the object.")
+
+
+__all__ = ["Accepted", "Intake", "NotYet", "Pending", "Refused", "statuses"]

@@ -1,0 +1,233 @@
+"""STOW-RS (DICOM PS3.18 section 10.5): parts of a multipart body go to the disk as they come.
+
+Memory does not depend on the size of the request: the body is pushed through the parser in pieces, a part is a file
+from its first byte, and only a window of parts waits for its commit. Every part that was received whole is kept, also
+when the body ends early: then the answer is 400 and names what was stored.
+"""
+
+import re
+from collections import deque
+from typing import Any
+
+import anyio.to_thread
+import structlog
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
+
+from contracts.errors import Broken, NotYet, Refused, SegloopError
+from serving.archive import Incoming
+from serving.guard import Guard, Identity
+from serving.receive.activity import Activity, Carrier
+from serving.receive.ingest import Accepted, Intake, Pending, statuses
+
+log = structlog.get_logger(__name__)
+
+PIECE = 1 << 18
+MOST_PREAMBLE = 1 << 16
+MOST_PARTS = 100_000
+WINDOW = 64
+"""Parts that may wait for their commit: one wait for the disk then serves many."""
+
+DICOM_JSON = "application/dicom+json"
+UID = re.compile(r"^[0-9.]{1,64}$")
+
+
+class Body:
+    """Takes one multipart body, piece by piece. Not thread safe: one call at a time.
+
+    ``stored`` and ``failed`` grow as parts are committed; ``complete`` is true once the closing boundary was read.
+    """
+
+    def __init__(self, boundary: bytes, intake: Intake, source: str, study: str | None, carrier: Carrier) -> None:
+        self.stored: list[Accepted] = []
+        self.failed: list[int] = []
+        self.complete = False
+        self._intake, self._source, self._study, self._carrier = intake, source, study, carrier
+        self._most_bytes = intake.settings.max_instance_gb * 1e9
+        self._start = b"--" + boundary
+        self._preamble: bytes | None = b""
+        self._part: Incoming | None = None
+        self._parts = 0
+        self._too_large = False
+        self._waiting: deque[Pending] = deque()
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_part_data": self._data,
+                "on_part_end": self._end,
+                "on_end": self._close,
+            },
+        )
+
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes. Raises ``FormParserError`` for what is no multipart body, ``NotYet`` for a full disk."""
+        if self._preamble is None:
+            self._parser.write(piece)
+            return
+        self._preamble += piece
+        at = self._preamble.find(self._start)
+        if at >= 0:
+            piece, self._preamble = self._preamble[at:], None
+            self._parser.write(piece)
+        elif len(self._preamble) > MOST_PREAMBLE:
+            raise FormParserError("no boundary")
+
+    def finish(self) -> None:
+        """No more bytes will come: drop a part that is not whole, wait until the others are durable."""
+        if self._part is not None:
+            self._part.discard()
+            self._part = None
+        while self._waiting:
+            self._settle()
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise FormParserError("too many parts")
+        self._intake.check_space()
+        self._part, self._too_large = self._intake.archive.incoming(), False
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        assert self._part is not None
+        if self._part.size + end - start > self._most_bytes:
+            self._too_large = True
+        if not self._too_large:
+            self._part.write(memoryview(data)[start:end])
+
+    def _end(self) -> None:
+        part, self._part = self._part, None
+        assert part is not None
+        if self._too_large:
+            part.discard()
+            self._fail(Refused("too_large", "The object is larger than MAX_INSTANCE_GB allows."))
+            return
+        try:
+            self._waiting.append(self._intake.submit(part, self._source, self._study, carrier=self._carrier))
+        except Refused as error:
+            self._fail(error)
+        while len(self._waiting) >= WINDOW:
+            self._settle()
+
+    def _settle(self) -> None:
+        try:
+            self.stored.append(self._waiting.popleft().result())
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        code = error.code if isinstance(error, SegloopError) else type(error).__name__
+        log.warning("store_refused", code=code, source=self._source)
+        self.failed.append(statuses(error)[1])
+
+    def _close(self) -> None:
+        self.complete = True
+
+
+def router(intake: Intake, activity: Activity, guard: Guard) -> APIRouter:
+    """Return the routes ``POST /dicom-web/studies`` and ``POST /dicom-web/studies/{study}``."""
+    routes = APIRouter(prefix="/dicom-web", tags=["dicomweb"])
+    sender = Depends(guard.require("sender"))
+
+    @routes.post("/studies")
+    async def store(request: Request, identity: Identity = sender) -> Response:
+        """Store instances of any studies."""
+        return await _receive(request, identity.source, None, intake, activity)
+
+    @routes.post("/studies/{study}")
+    async def store_to_study(study: str, request: Request, identity: Identity = sender) -> Response:
+        """Store instances of one study; others fail with reason 0xC409."""
+        if not UID.match(study):
+            return _problem(400, "bad_uid", "The study in the address is no UID.")
+        return await _receive(request, identity.source, study, intake, activity)
+
+    return routes
+
+
+async def _receive(request: Request, source: str, study: str | None, intake: Intake, activity: Activity) -> Response:
+    boundary = _boundary(request.headers.get("content-type", ""))
+    if boundary is None:
+        return _problem(415, "media_type", 'Send multipart/related; type="application/dicom" with a boundary.')
+    with activity.carrying() as carrier:
+        try:
+            body = Body(boundary, intake, source, study, carrier)
+        except FormParserError:
+            return _problem(400, "bad_boundary", "The boundary is too long.")
+        error = await _drain(request, body)
+        await anyio.to_thread.run_sync(body.finish)
+    return _answer(body, error, str(request.base_url).rstrip("/"))
+
+
+async def _drain(request: Request, body: Body) -> Exception | None:
+    """Push the body of the request through the parser; return what ended it early, if anything did."""
+    held = bytearray()
+    try:
+        async for chunk in request.stream():
+            held += chunk
+            if len(held) >= PIECE:
+                piece, held = bytes(held), bytearray()
+                await anyio.to_thread.run_sync(body.write, piece)
+        await anyio.to_thread.run_sync(body.write, bytes(held))
+    except (FormParserError, SegloopError, ClientDisconnect) as error:
+        return error
+    except Exception as error:
+        log.exception("store_failed", kind=type(error).__name__)
+        return Broken("unexpected", "The request could not be taken; the gateway's log has the details.")
+    return None
+
+
+def _boundary(content_type: str) -> bytes | None:
+    kind, options = parse_options_header(content_type)
+    wanted = options.get(b"type", b"application/dicom").strip().lower()
+    if kind != b"multipart/related" or wanted != b"application/dicom":
+        return None
+    return options.get(b"boundary") or None
+
+
+def _answer(body: Body, error: Exception | None, base: str) -> Response:
+    """The Store Instances Response (PS3.18 section 10.5.3)."""
+    document = _document(body, base)
+    if isinstance(error, SegloopError):
+        status = 503 if isinstance(error, NotYet) else 500
+        headers = {"Warning": f'299 segloop "{error.sentence}"', "Retry-After": "60"}
+    elif error is not None or not body.complete:
+        status = 400
+        headers = {"Warning": '299 segloop "The body is no complete multipart message; parts received whole are kept."'}
+    elif not body.stored and not body.failed:
+        return _problem(400, "empty", "The request holds no part.")
+    else:
+        status = 200 if not body.failed else 202 if body.stored else 409
+        headers = {}
+    return JSONResponse(document, status, headers, DICOM_JSON)
+
+
+def _document(body: Body, base: str) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    studies = {one.study_uid for one in body.stored}
+    if len(studies) == 1:
+        document["00081190"] = _value("UR", f"{base}/dicom-web/studies/{studies.pop()}")
+    if body.stored:
+        document["00081199"] = {"vr": "SQ", "Value": [_stored(one, base) for one in body.stored]}
+    if body.failed:
+        document["00081198"] = {"vr": "SQ", "Value": [{"00081197": _value("US", reason)} for reason in body.failed]}
+    return document
+
+
+def _stored(one: Accepted, base: str) -> dict[str, Any]:
+    address = f"{base}/dicom-web/studies/{one.study_uid}/series/{one.series_uid}/instances/{one.sop_uid}"
+    return {
+        "00081150": _value("UI", one.sop_class_uid),
+        "00081155": _value("UI", one.sop_uid),
+        "00081190": _value("UR", address),
+    }
+
+
+def _value(vr: str, value: str | int) -> dict[str, Any]:
+    return {"vr": vr, "Value": [value]}
+
+
+def _problem(status: int, code: str, reason: str) -> Response:
+    return JSONResponse({"code": code, "reason": reason}, status)
