@@ -24,3 +24,6 @@ IMPLEMENTATION_CLASS_UID = derive_uid("segloop", "implementation")
 
 IMPLEMENTATION_VERSION_NAME = "SEGLOOP"
 """Implementation Version Name (0002,0013), at most 16 characters."""
+
+SOFTWARE_VERSION = "0.1.0"
+"""Version of this software in all that it writes (0018,1020); the same as in ``pyproject.toml``."""

@@ -1,0 +1,91 @@
+"""What a result takes over from its sources: plain headers for highdicom, then the original values put back."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydicom import Dataset
+from pydicom.uid import MRImageStorage
+from pydicom.valuerep import DSfloat
+
+from contracts.stacks import Plane
+from contracts.volumes import Grid
+
+if TYPE_CHECKING:
+    from highdicom import SOPClass
+
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+)
+
+
+def normalise_for_seg(plane: Plane, grid: Grid, header: Dataset, uid: str) -> Dataset:
+    """Return a stand-in for one source plane that highdicom can build on, whatever the source looks like.
+
+    It is a classic single-frame header under the SOP Instance UID ``uid``, with the plane's own position and the
+    grid's orientation, spacing and frame of reference (patient coordinates, LPS mm). All stand-ins of a grid form one
+    series. What describes patient and study is empty: :func:`restore_study` puts the originals into the result.
+    """
+    stand_in = Dataset()
+    stand_in.SOPClassUID = MRImageStorage
+    stand_in.SOPInstanceUID = uid
+    stand_in.StudyInstanceUID = stand_in.SeriesInstanceUID = "1.2.3"
+    stand_in.Modality = "MR"
+    for keyword in EMPTY:
+        setattr(stand_in, keyword, "")
+    for keyword in LOSSY:
+        if keyword in header:
+            setattr(stand_in, keyword, header.get(keyword))
+    stand_in.FrameOfReferenceUID = grid.frame_of_reference_uid
+    stand_in.PositionReferenceIndicator = (
+        "" if grid.frame_of_reference_derived else header.get("PositionReferenceIndicator")
+    )
+    stand_in.Rows, stand_in.Columns = grid.rows, grid.columns
+    stand_in.ImagePositionPatient = decimals(plane.position)
+    stand_in.ImageOrientationPatient = decimals(grid.orientation)
+    stand_in.PixelSpacing = decimals(grid.spacing)
+    thickness = plane.thickness or grid.slice_distance
+    stand_in.SliceThickness = DSfloat(thickness, auto_format=True) if thickness else None
+    if grid.slice_distance:
+        stand_in.SpacingBetweenSlices = DSfloat(grid.slice_distance, auto_format=True)
+    return stand_in
+
+
+def decimals(values: Sequence[float]) -> list[DSfloat]:
+    """Return numbers as decimal strings of at most 16 characters (PS3.5 section 6.2)."""
+    return [DSfloat(float(value), auto_format=True) for value in values]
+
+
+def restore_study(result: "SOPClass", header: Dataset) -> None:
+    """Put the patient's and the study's attributes of a source into ``result`` as they were received, valid or not.
+
+    With them goes the character set they are written in, and the time zone where the source names one: without it
+    none is named in the result either, since the study's times would be given one that nobody stated.
+    """
+    for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
+        result.pop(keyword, None)
+        if keyword in header:
+            result.add(header[keyword])
+    readable = Dataset()
+    for element in header:  # a copy: highdicom asks for a SOP class that it knows
+        readable.add(element)
+    readable.SOPClassUID = MRImageStorage
+    result.copy_patient_and_study_information(readable)
+
+
+def reference(plane: Plane, headers: Mapping[str, Dataset]) -> Dataset:
+    """Return a reference (PS3.3 Table 10-3) to one source plane: its instance, and its frame where it has several."""
+    header = headers[plane.sop_uid]
+    item = Dataset()
+    item.ReferencedSOPClassUID = header.SOPClassUID
+    item.ReferencedSOPInstanceUID = plane.sop_uid
+    if int(header.get("NumberOfFrames") or 1) > 1:
+        item.ReferencedFrameNumber = plane.frame
+    return item
