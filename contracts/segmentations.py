@@ -228,6 +228,7 @@ def _describe(result: Dataset, grid: Grid, phase: int, provenance: Provenance, u
     result.DeviceUID = identifiers.DEVICE_UID
     result.ContentDescription = f"Phase {phase + 1} of {grid.phases}, research use only"
     result.ContentQualification = "RESEARCH"
+    result.ContentCreatorName = ""  # type 2; no person made it
     said = ((grid.frame_of_reference_derived, DERIVED_FRAME_OF_REFERENCE), (grid.spacing_invented, SPACING_INVENTED))
     comments = [sentence for true, sentence in said if true]
     if comments:
