@@ -9,6 +9,7 @@ import ssl
 import struct
 from io import BytesIO
 from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -78,7 +79,7 @@ class DicomServer:
         self._carriers[event.assoc] = self._activity.open(event.assoc.is_alive)
 
     def _store(self, event: evt.Event) -> int:
-        request = event.request
+        request: Any = event.request
         try:
             if request.DataSet is None:
                 raise Refused("not_dicom", "The request carries no data set.")
@@ -94,7 +95,8 @@ class DicomServer:
             _let_go(request.DataSet)
 
     def _take(self, event: evt.Event) -> None:
-        request, assoc = event.request, event.assoc
+        request: Any = event.request
+        assoc: Any = event.assoc
         self._intake.check_space()
         if len(request.DataSet.getbuffer()) > self._intake.settings.max_instance_gb * 1e9:
             raise Refused("too_large", "The object is larger than MAX_INSTANCE_GB allows.")
@@ -134,7 +136,8 @@ def _element(number: int, vr: bytes, text: str) -> bytes:
 
 
 def _send_at_once(event: evt.Event) -> None:
-    event.assoc.dul.socket.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    connection: Any = event.assoc.dul.socket
+    connection.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
 
 
 def _let_go(data: BytesIO | None) -> None:

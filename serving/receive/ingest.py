@@ -32,8 +32,8 @@ from serving import faults
 from serving.archive import Archive, Incoming
 from serving.index import receipts
 from serving.index.database import Database
+from serving.index.records import INSTANCE, SERIES, STUDY, attributes
 from serving.receive.activity import Activity, Carrier
-from serving.receive.records import INSTANCE, SERIES, STUDY, attributes
 from serving.receive.sameness import Digests, Verdict, compare, digests, same_file
 from serving.receive.writer import Writer
 from serving.settings import Settings

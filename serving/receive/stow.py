@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from contracts.errors import Broken, NotYet, Refused, SegloopError
 from serving.archive import Incoming
+from serving.dicomweb.address import address, root
 from serving.guard import Guard, Identity
 from serving.receive.activity import Activity, Carrier
 from serving.receive.ingest import Accepted, Intake, Pending, statuses
@@ -158,7 +159,7 @@ async def _receive(request: Request, source: str, study: str | None, intake: Int
             return _problem(400, "bad_boundary", "The boundary is too long.")
         error = await _drain(request, body)
         await anyio.to_thread.run_sync(body.finish)
-    return _answer(body, error, str(request.base_url).rstrip("/"))
+    return _answer(body, error, root(request))
 
 
 async def _drain(request: Request, body: Body) -> Exception | None:
@@ -208,7 +209,7 @@ def _document(body: Body, base: str) -> dict[str, Any]:
     document: dict[str, Any] = {}
     studies = {one.study_uid for one in body.stored}
     if len(studies) == 1:
-        document["00081190"] = _value("UR", f"{base}/dicom-web/studies/{studies.pop()}")
+        document["00081190"] = _value("UR", address(base, studies.pop()))
     if body.stored:
         document["00081199"] = {"vr": "SQ", "Value": [_stored(one, base) for one in body.stored]}
     if body.failed:
@@ -217,11 +218,10 @@ def _document(body: Body, base: str) -> dict[str, Any]:
 
 
 def _stored(one: Accepted, base: str) -> dict[str, Any]:
-    address = f"{base}/dicom-web/studies/{one.study_uid}/series/{one.series_uid}/instances/{one.sop_uid}"
     return {
         "00081150": _value("UI", one.sop_class_uid),
         "00081155": _value("UI", one.sop_uid),
-        "00081190": _value("UR", address),
+        "00081190": _value("UR", address(base, one.study_uid, one.series_uid, one.sop_uid)),
     }
 
 
