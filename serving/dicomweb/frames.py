@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,8 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder, iter_pixels
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from contracts.dicom import PIXEL_KEYWORDS, pixel_element, quiet, read_header
@@ -64,7 +66,7 @@ def decoded(path: Path, numbers: Sequence[int]) -> Iterator[bytes]:
     planar = native and int(header.get("SamplesPerPixel") or 1) > 1 and header.get("PlanarConfiguration") == 1
     for frame in arrays(path, numbers, raw=native):
         if bits == 1:
-            yield np.packbits(frame.ravel(), bitorder="little").tobytes()
+            yield np.packbits(frame.ravel().astype(bool), bitorder="little").tobytes()
         else:
             ordered = np.moveaxis(frame, -1, 0) if planar else frame
             yield np.ascontiguousarray(ordered.astype(frame.dtype.newbyteorder("<"), copy=False)).tobytes()
@@ -132,8 +134,8 @@ def bulk(path: Path) -> Iterator[bytes]:
     with quiet():
         dataset = dcmread(path, defer_size=CHUNK)
     tag = next(tag for tag, keyword in PIXEL_KEYWORDS.items() if keyword == known.keyword)
-    element = dataset.get_item(tag, keep_deferred=True)
-    if not isinstance(element, RawDataElement) or element.value is not None:
+    element: Any = dataset.get_item(tag, keep_deferred=True)
+    if not isinstance(element, RawDataElement) or element.length <= CHUNK:
         yield bytes(dataset[tag].value)
         return
     left = element.length

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from sqlalchemy import JSON, ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import JSON, ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from serving.index.models import Instance, Series, Study
@@ -147,7 +147,7 @@ def _counts() -> ColumnElement[bool]:
     return Instance.kind.in_(CURRENT)
 
 
-def _page(query: Select[Any], limit: int | None, offset: int) -> Select[Any]:
+def _page(query: Any, limit: int | None, offset: int) -> Any:
     return query.limit(limit if limit is not None else -1 if offset else None).offset(offset or None)
 
 
@@ -161,7 +161,8 @@ def _series_counts(session: Session, study_uids: Sequence[str]) -> dict[str, lis
     )
     counts: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for study_uid, attributes, count in session.execute(query):
-        values = attributes.get(MODALITY, {}).get("Value") or [""]
+        modality: Any = attributes.get(MODALITY, {})
+        values = modality.get("Value") or [""]
         counts[study_uid].append((str(values[0]), count))
     return counts
 
@@ -229,7 +230,8 @@ def _range(text: Any, value: str) -> ColumnElement[bool]:
     if "-" not in value:
         return text == value  # type: ignore[no-any-return]
     first, _, last = value.partition("-")
-    return and_(text.is_not(None), text >= first if first else True, text <= last + "~" if last else True)
+    bounds = [text.is_not(None)] + ([text >= first] if first else []) + ([text <= last + "~"] if last else [])
+    return and_(*bounds)
 
 
 def _pattern(value: str) -> str:

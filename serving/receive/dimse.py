@@ -13,7 +13,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import structlog
-from pynetdicom import AE, Association, _config, evt
+from pynetdicom import _config, evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from contracts.errors import Missing, NotYet, Refused, SegloopError
@@ -43,14 +45,14 @@ class DicomServer:
         self._carriers: WeakKeyDictionary[Association, Carrier] = WeakKeyDictionary()
         _config.LOG_HANDLER_LEVEL = "none"
         _config.UNRESTRICTED_STORAGE_SERVICE = True
-        entity = AE(ae_title=settings.ae_title)
+        entity = ApplicationEntity(ae_title=settings.ae_title)
         entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.maximum_pdu_size = MAX_PDU
         entity.maximum_associations = MAX_ASSOCIATIONS
         entity.network_timeout = NETWORK_TIMEOUT_S
         entity.add_supported_context(Verification)
-        handlers = [
+        handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, _send_at_once),
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_ACCEPTED, self._accepted),
@@ -58,17 +60,20 @@ class DicomServer:
         ]
         address = (settings.dicom_host, settings.dicom_port)
         try:
-            self._server = entity.start_server(address, block=False, evt_handlers=handlers, ssl_context=_tls(settings))
+            server = entity.start_server(address, block=False, evt_handlers=handlers, ssl_context=_tls(settings))
         except OSError as error:
             raise Missing("dicom_port", f"The DICOM port {address[1]} cannot be opened: {error.strerror}.") from error
-        self.port = int(self._server.server_address[1])
+        assert server is not None
+        self._server = server
+        self.port = int(server.server_address[1])
 
     def stop(self) -> None:
         """Close the port and abort what is open; what was acknowledged is kept."""
         self._server.shutdown()
 
     def _admit(self, event: evt.Event) -> None:
-        title = str(event.assoc.requestor.primitive.calling_ae_title).strip()
+        asked: Any = event.assoc.requestor.primitive
+        title = str(asked.calling_ae_title).strip()
         if not self._guard.ae_allowed(title):
             log.warning("association_rejected", reason="calling AE title not allowed")
             event.assoc.acse.send_reject(0x01, 0x01, 0x03)

@@ -19,6 +19,8 @@ have a study processed again. Its tombstone stays as the record of the deletion.
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -26,7 +28,7 @@ from pydicom.dataset import Dataset
 from sqlalchemy.orm import Session
 
 from contracts.dicom import read_header
-from contracts.errors import Broken, NotYet, Refused, SegloopError, answer_to
+from contracts.errors import Broken, Refused, SegloopError, answer_to
 from contracts.stacks import describe, to_json
 from serving import faults
 from serving.archive import Archive, Incoming
@@ -175,7 +177,7 @@ class Intake:
 
     def _examine(
         self, incoming: Incoming, source: str, expect_study: str | None, expect_instance: tuple[str, str] | None
-    ) -> "receipts.Arrival":
+    ) -> receipts.Arrival:
         incoming.finish()
         header = read_header(incoming.path)
         _check_expectations(header, expect_study, expect_instance)
@@ -195,12 +197,12 @@ class Intake:
             description=to_json(describe(header)),
         )
 
-    def _store(self, arrival: "receipts.Arrival") -> "Future[Any]":
+    def _store(self, arrival: receipts.Arrival) -> Future[Any]:
         faults.point("receive:inside")
         arrival.key = self.archive.keep(arrival.incoming)
         return self._writer.submit(lambda session: receipts.add_new(session, arrival))
 
-    def settle(self, arrival: "receipts.Arrival") -> str:
+    def settle(self, arrival: receipts.Arrival) -> str:
         """Decide about an object whose UID is known; used by :class:`Pending`."""
         while True:
             with self.db.read() as session:
@@ -210,9 +212,7 @@ class Intake:
                     return "stored"
                 continue
             verdict, new = self._verdict(known.key, arrival)
-            outcome = self._writer.submit(
-                lambda s, k=known, v=verdict, n=new: self._apply(s, arrival, k, v, n)
-            ).result()
+            outcome = self._writer.submit(partial(self._apply, arrival, known, verdict, new)).result()
             if outcome is None:
                 continue  # somebody changed what is current in the meantime
             if outcome not in ("revised", "kept"):
@@ -225,7 +225,7 @@ class Intake:
                 )
             return "returned" if known.kind == "result" else outcome
 
-    def _verdict(self, key: str, arrival: "receipts.Arrival") -> tuple[Verdict, Digests | None]:
+    def _verdict(self, key: str, arrival: receipts.Arrival) -> tuple[Verdict, Digests | None]:
         known_path, new_path = self.archive.path(key), self._path(arrival)
         if same_file(known_path, new_path):
             return Verdict.SAME, None
@@ -234,11 +234,11 @@ class Intake:
 
     def _apply(
         self,
-        session: Session,
-        arrival: "receipts.Arrival",
-        known: "receipts.Known",
+        arrival: receipts.Arrival,
+        known: receipts.Known,
         verdict: Verdict,
         new: Digests | None,
+        session: Session,
     ) -> str | None:
         """Write the decision; None where ``known`` is not what is current any more."""
         now = receipts.current(session, arrival.study_uid, arrival.sop_uid)
@@ -259,14 +259,14 @@ class Intake:
         receipts.add_copy(session, arrival, known, new.fingerprint)
         return "kept"
 
-    def _keep(self, arrival: "receipts.Arrival") -> None:
+    def _keep(self, arrival: receipts.Arrival) -> None:
         if not arrival.key:
             arrival.key = self.archive.keep(arrival.incoming)
 
-    def _path(self, arrival: "receipts.Arrival") -> Any:
+    def _path(self, arrival: receipts.Arrival) -> Path:
         return self.archive.path(arrival.key) if arrival.key else arrival.incoming.path
 
-    def _drop(self, arrival: "receipts.Arrival") -> None:
+    def _drop(self, arrival: receipts.Arrival) -> None:
         if arrival.key:
             self.archive.remove([arrival.key])
         else:
@@ -276,7 +276,7 @@ class Intake:
 class Pending:
     """An object on its way into the index."""
 
-    def __init__(self, intake: Intake, arrival: "receipts.Arrival", future: "Future[Any] | None") -> None:
+    def __init__(self, intake: Intake, arrival: receipts.Arrival, future: Future[Any] | None) -> None:
         self._intake, self._arrival, self._future = intake, arrival, future
 
     def result(self) -> Accepted:
@@ -294,6 +294,3 @@ def _check_expectations(header: Dataset, expect_study: str | None, expect_instan
     named = (str(header.SOPClassUID), str(header.SOPInstanceUID))
     if expect_instance is not None and named != expect_instance:
         raise Refused("does_not_match", "SOP class or instance of the request are not those of the object.")
-
-
-__all__ = ["Accepted", "Intake", "NotYet", "Pending", "Refused", "statuses"]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from pydicom import dcmread
@@ -22,7 +22,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_sequence
-from pydicom.pixels import iter_pixels
+from pydicom.pixels.utils import iter_pixels
 from pydicom.tag import BaseTag
 
 from contracts.dicom import quiet
@@ -127,11 +127,11 @@ class _Reader:
         if tag.element == 0:
             return
         update(b"(%08x" % int(tag))
-        element = dataset.get_item(tag, keep_deferred=True)
+        element: Any = dataset.get_item(tag, keep_deferred=True)
         vr = _vr(tag, element)
         if not isinstance(element, RawDataElement) or vr == "SQ":
             update(self._converted(dataset[tag]))
-        elif element.value is None and element.length:
+        elif _deferred(element):
             self.stream(element, update)
         else:
             update(self._plain(vr, element))
@@ -179,6 +179,11 @@ class _Reader:
         return np.frombuffer(raw, f">u{size}").astype(f"<u{size}").tobytes()
 
 
+def _deferred(element: RawDataElement) -> bool:
+    value: object = element.value
+    return value is None and element.length != 0
+
+
 def _vr(tag: BaseTag, element: DataElement | RawDataElement | None) -> str:
     """The VR that decides how a value is compared; private ones count as bytes, since implicit VR hides theirs."""
     vr = element.VR if element is not None else None
@@ -223,7 +228,7 @@ def _pixels(path: Path, reader: _Reader, dataset: Dataset) -> str:
     if tag is None:
         return ""
     digest = hashlib.sha256()
-    element = dataset.get_item(tag, keep_deferred=True)
+    element: Any = dataset.get_item(tag, keep_deferred=True)
     assert element is not None
     if tag == 0x7FE00010:
         try:
@@ -232,7 +237,7 @@ def _pixels(path: Path, reader: _Reader, dataset: Dataset) -> str:
             return digest.hexdigest()
         except Exception:
             digest = hashlib.sha256(b"encoded")
-    if isinstance(element, RawDataElement) and element.value is None:
+    if isinstance(element, RawDataElement) and _deferred(element):
         reader.stream(element, digest.update)
     else:
         digest.update((element.value or b"").rstrip(b"\0"))
