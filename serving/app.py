@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from contracts.errors import SegloopError, answer_to
@@ -50,18 +51,27 @@ def create_app(settings: Settings) -> FastAPI:
     steps = Steps(db, archive, intake, engines, rules, settings)
     ticker = Ticker(db, Settler(db, activity, rules, settings), settings)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        durable.launch(settings, steps, partial(deliver.attempt, db, archive, settings))
+    def start() -> dimse.DicomServer:
+        durable.claim(settings.home)
         db.migrate()
         intake.sweep()
+        durable.launch(settings, steps, partial(deliver.attempt, db, archive, settings))
         listener = dimse.start(settings, intake, activity, guard)
         ticker.start()
-        yield
+        return listener
+
+    def stop(listener: dimse.DicomServer) -> None:
         listener.stop()
         ticker.stop()
         durable.stop()
         intake.close()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # The engine refuses calls from the thread of the event loop.
+        listener = await run_in_threadpool(start)
+        yield
+        await run_in_threadpool(stop, listener)
 
     app = FastAPI(title="segloop", lifespan=lifespan, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.add_exception_handler(SegloopError, _explain)

@@ -65,13 +65,24 @@ def _deliver(delivery_id: int) -> None:
     _try_delivery(delivery_id)
 
 
-def launch(settings: Settings, work: Work, attempt: Callable[[int], None]) -> None:
-    """Start the engine; work that was under way when the process ended goes on by itself.
+def claim(home: Path) -> None:
+    """Make this process the only one on a HOME until it ends: two would run each other's work a second time.
 
-    Raises ``Usage`` ``home_in_use`` when another gateway runs on the same HOME.
+    Raises ``Usage`` ``home_in_use``.
     """
-    global _work, _attempt, _lock
-    _lock = _claim(settings.home / "executor.lock")
+    global _lock
+    stream = (home / "executor.lock").open("wb")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        stream.close()
+        raise Usage("home_in_use", f"Another gateway already runs on {home}: stop it or set SEGLOOP_HOME.") from error
+    _lock = stream
+
+
+def launch(settings: Settings, work: Work, attempt: Callable[[int], None]) -> None:
+    """Start the engine on a HOME that was claimed; work that was under way when the process ended goes on by itself."""
+    global _work, _attempt
     _work, _attempt = work, attempt
     database = settings.home.resolve() / "dbos.sqlite"
     with sqlite3.connect(database) as connection:
@@ -127,15 +138,3 @@ def purge(before: str) -> int:
     if done:
         DBOS.delete_workflows([status.workflow_id for status in done])
     return len(done)
-
-
-def _claim(path: Path) -> IO[bytes]:
-    stream = path.open("wb")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        stream.close()
-        raise Usage(
-            "home_in_use", f"Another gateway already runs on {path.parent}: stop it or set SEGLOOP_HOME."
-        ) from error
-    return stream

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Usage, answer_to
+from serving import durable
 from tests.conftest import ROOT
 
 PROGRAM = textwrap.dedent(
@@ -33,6 +34,7 @@ PROGRAM = textwrap.dedent(
         def give_up(self, stack_id, reason):
             (home / "given-up").write_text(str(stack_id))
 
+    durable.claim(home)
     durable.launch(Settings(home=home), Work(), lambda delivery_id: None)
     for stack_id in (1, 2):
         durable.process(stack_id, 1)
@@ -80,11 +82,9 @@ def test_work_that_kills_the_process_every_time_is_given_up(tmp_path):
 
 
 def test_two_gateways_never_share_a_home(tmp_path):
-    from serving import durable
-
-    held = durable._claim(tmp_path / "executor.lock")
+    durable.claim(tmp_path)
     with pytest.raises(Usage) as refused:
-        durable._claim(tmp_path / "executor.lock")
-    held.close()
+        durable.claim(tmp_path)
+    durable._lock.close()
     assert answer_to(refused.value).exit == 2
     assert "SEGLOOP_HOME" in refused.value.sentence
