@@ -81,7 +81,7 @@ def configure_logging(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "alembic", "pynetdicom", "dbos"):
+    for noisy in ("httpx", "httpcore", "alembic", "pynetdicom", "dbos", "highdicom", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

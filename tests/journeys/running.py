@@ -1,5 +1,6 @@
 """A real gateway in a process of its own, as an operator starts it, and what journeys ask it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -137,3 +138,26 @@ def storescu(port: int, paths: Sequence[Path], *, calling: str = "TESTER", calle
         timeout=300,
     )
     return sent.returncode == 0
+
+
+def send(running: RunningGateway, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run ``client send --json`` against a gateway; return its exit code and document."""
+    done = subprocess.run(
+        [sys.executable, "-m", "client", "send", *arguments, "--to", f"{running.url}/dicom-web", "--json"],
+        cwd=ROOT,
+        env=running.environment(),
+        capture_output=True,
+        timeout=200,
+    )
+    assert done.stdout, done.stderr.decode()
+    return done.returncode, json.loads(done.stdout)
+
+
+def retrieve(running: RunningGateway, study_uid: str, result: dict[str, Any]) -> bytes:
+    """One result by WADO-RS."""
+    address = f"{running.url}/dicom-web/studies/{study_uid}/series/{result['series_uid']}/instances/{result['sop_uid']}"
+    answer = httpx.get(address, headers={"Accept": 'multipart/related; type="application/dicom"'}, timeout=60)
+    answer.raise_for_status()
+    boundary = answer.headers["content-type"].split("boundary=")[1].split(";")[0].strip('"').encode()
+    part = answer.content.split(b"--" + boundary)[1]
+    return part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")

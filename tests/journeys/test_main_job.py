@@ -1,10 +1,7 @@
 """The main job with the demo's own cine: in by C-STORE and STOW, out as DICOM SEG at the right place."""
 
-import json
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -16,22 +13,8 @@ from client.samples.cardiac import Sample, write_cardiac
 from contracts.scores import dice
 from contracts.segmentations import read_segmentation
 from contracts.tasks import LABELS, Task
-from tests.conftest import ROOT
 from tests.journeys.masks import grid_of
-from tests.journeys.running import RunningGateway, storescu
-
-
-def send(running: RunningGateway, *arguments: str) -> tuple[int, dict]:
-    """Run ``client send --json`` against a gateway; return its exit code and document."""
-    done = subprocess.run(
-        [sys.executable, "-m", "client", "send", *arguments, "--to", f"{running.url}/dicom-web", "--json"],
-        cwd=ROOT,
-        env=running.environment(),
-        capture_output=True,
-        timeout=200,
-    )
-    assert done.stdout, done.stderr.decode()
-    return done.returncode, json.loads(done.stdout)
+from tests.journeys.running import RunningGateway, retrieve, send, storescu
 
 
 def masks(running: RunningGateway, study: dict, sample: Sample) -> np.ndarray:
@@ -44,16 +27,6 @@ def masks(running: RunningGateway, study: dict, sample: Sample) -> np.ndarray:
         path.write_bytes(retrieve(running, study["study_uid"], result))
         found.append(read_segmentation(path, grid, result["phase"] - 1))
     return np.stack(found)
-
-
-def retrieve(running: RunningGateway, study_uid: str, result: dict) -> bytes:
-    """One result by WADO-RS."""
-    address = f"{running.url}/dicom-web/studies/{study_uid}/series/{result['series_uid']}/instances/{result['sop_uid']}"
-    answer = httpx.get(address, headers={"Accept": 'multipart/related; type="application/dicom"'}, timeout=60)
-    answer.raise_for_status()
-    boundary = answer.headers["content-type"].split("boundary=")[1].split(";")[0].strip('"').encode()
-    part = answer.content.split(b"--" + boundary)[1]
-    return part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
 
 
 def test_a_cine_sent_by_the_client_is_answered_right(gateway, sample, tmp_path):

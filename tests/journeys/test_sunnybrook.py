@@ -12,9 +12,8 @@ from contracts.segmentations import read_segmentation
 from contracts.tasks import Task
 from serving.settings import Settings
 from tests.journeys.masks import grid_of
-from tests.journeys.running import RunningGateway, storescu
+from tests.journeys.running import RunningGateway, retrieve, send, storescu
 from tests.journeys.sunnybrook import contours, middle_third, unpack
-from tests.journeys.test_main_job import retrieve, send
 
 SHIPPED_RULES = Path(__file__).resolve().parents[2] / "serving" / "rules.toml"
 
