@@ -5,7 +5,6 @@ import socket
 import ssl
 from pathlib import Path
 
-from pydicom import dcmread
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -17,6 +16,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from contracts.dicom import read_dataset
 from contracts.errors import Usage
 from serving.deliver.answers import Answer, Verdict, of_rejection, of_status, unreachable
 from serving.deliver.destinations import DimseDestination
@@ -32,7 +32,7 @@ logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # every answer is ju
 
 def store(path: Path, place: DimseDestination, settings: Settings) -> Answer:
     """Send one DICOM file; the file's own transfer syntax, or uncompressed little endian as the receiver accepts."""
-    dataset = dcmread(path)
+    dataset = read_dataset(path)
     entity = _entity(settings)
     meta = dataset.file_meta
     for sop_class in RESULT_CLASSES:
