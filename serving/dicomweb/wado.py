@@ -162,23 +162,28 @@ def _metadata(store: _Store, found: list[Instance], request: Request) -> Respons
 def _frames(store: _Store, one: Instance, numbers: str, request: Request) -> Response:
     path = store.archive.path(one.key)
     chosen = _chosen(numbers, frames.count(read_header(path)))
-    compressed, decodable = not frames.is_native(one.transfer_syntax_uid), frames.can_decode(one.transfer_syntax_uid)
-    own = frames.PART_TYPES.get(one.transfer_syntax_uid, OCTETS)
+    syntax, decodable = one.transfer_syntax_uid, frames.can_decode(one.transfer_syntax_uid)
+    own = frames.PART_TYPES.get(syntax, OCTETS)
     for wanted in _ranges(request):
-        asked = wanted.syntax == one.transfer_syntax_uid or (wanted.syntax == "*" and not wanted.admits(OCTETS))
-        asked = asked or (not wanted.syntax and wanted.content == own != OCTETS)
-        asked = asked or (wanted.syntax == "*" and wanted.content == "*/*")
-        if compressed and asked and (wanted.admits(own) or wanted.admits(OCTETS)):
+        if not frames.is_native(syntax) and _wants_stored(wanted, syntax, own):
             kind = own if wanted.admits(own) else OCTETS
-            return _parts(wanted, f"{kind}; transfer-syntax={one.transfer_syntax_uid}", frames.stored(path, chosen))
-        if (
-            wanted.syntax in ("", "*", EXPLICIT)
-            and wanted.admits(OCTETS)
-            and frames.can_decode(one.transfer_syntax_uid)
-        ):
+            return _parts(wanted, f"{kind}; transfer-syntax={syntax}", frames.stored(path, chosen))
+        if wanted.syntax in ("", "*", EXPLICIT) and wanted.admits(OCTETS) and decodable:
             first, rest = _begin(frames.decoded(path, chosen))
             return _parts(wanted, f"{OCTETS}; transfer-syntax={EXPLICIT}", _chain(first, rest))
     raise _not_acceptable(f'Frames come as multipart/related; type="{OCTETS}", or as they are stored.')
+
+
+def _wants_stored(wanted: Range, syntax: str, own: str) -> bool:
+    """Whether compressed frames shall go out as they are: asked for by transfer syntax, or by their media type.
+
+    ``*`` with octet-stream means any syntax of an uncompressed media type, which is the decoded one.
+    """
+    if wanted.syntax == syntax:
+        return wanted.admits(own) or wanted.admits(OCTETS)
+    if wanted.syntax == "*":
+        return wanted.admits(own) and wanted.content != OCTETS
+    return not wanted.syntax and wanted.content == own != OCTETS
 
 
 def _begin(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

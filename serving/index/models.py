@@ -77,7 +77,7 @@ class Instance(Base):
     """Instance level attributes for QIDO-RS, as DICOM JSON."""
     description: Mapped[dict[str, object]] = mapped_column(JSON)
     fingerprint: Mapped[str] = mapped_column(String(64), default="")
-    """Digest of attributes and decoded pixels; filled for copies kept aside, so that each is kept once."""
+    """Digest of attributes and decoded pixels; filled for what is not current, so that each is kept once."""
 
 
 class Sender(Base):

@@ -78,8 +78,9 @@ def add_sender(session: Session, arrival: Arrival) -> None:
         _touch(session, arrival)
 
 
-def add_revision(session: Session, arrival: Arrival, known: Known) -> None:
-    """Put a new revision in the place of the known one; the old content goes on under a new row, ``replaced``.
+def add_revision(session: Session, arrival: Arrival, known: Known, fingerprint: str) -> None:
+    """Put a new revision in the place of the known one; the old content goes on under a new row, ``replaced``,
+    with its ``fingerprint``.
 
     The row of the instance keeps its id: order of arrival decides which series opens a stack, and a correction must
     not change it.
@@ -98,6 +99,7 @@ def add_revision(session: Session, arrival: Arrival, known: Known) -> None:
         received_at=row.received_at,
         attributes=row.attributes,
         description=row.description,
+        fingerprint=fingerprint,
     )
     _ensure_parents(session, arrival, "source", touch=True, overwrite=True)
     row.series_uid, row.sop_class_uid = arrival.series_uid, arrival.sop_class_uid
@@ -110,11 +112,11 @@ def add_revision(session: Session, arrival: Arrival, known: Known) -> None:
 
 
 def has_copy(session: Session, known: Known, fingerprint: str) -> bool:
-    """Whether a copy with this content is kept aside already."""
+    """Whether this content is here already, as an older revision or as a copy kept aside."""
     found = select(Instance.id).where(
         Instance.study_uid == known.study_uid,
         Instance.sop_uid == known.sop_uid,
-        Instance.kind.in_(("aside", "returned")),
+        Instance.kind.in_(("aside", "returned", "replaced")),
         Instance.fingerprint == fingerprint,
     )
     return session.scalar(found.limit(1)) is not None

@@ -4,7 +4,8 @@ Identity rule, by (study, SOP Instance UID):
 
 - nothing known: ``stored``;
 - equal to what is known, by value: ``repeated``, nothing new but perhaps one more sender;
-- attributes outside pixels and geometry differ: ``revised``, a new revision takes the place of the old one;
+- attributes outside pixels and geometry differ: ``revised``, a new revision takes the place of the old one; a copy of
+  an older revision counts as ``repeated``, or two archives that hold one revision each would have it flip for ever;
 - pixels or geometry differ: kept aside and ``Refused("different_pixels")``;
 - it is a result of ours that comes back: ``returned``, acknowledged and never worked on.
 
@@ -36,7 +37,7 @@ from serving.index import receipts
 from serving.index.database import Database
 from serving.index.records import INSTANCE, SERIES, STUDY, attributes
 from serving.receive.activity import Activity, Carrier
-from serving.receive.sameness import Digests, Verdict, compare, digests, same_file
+from serving.receive.sameness import Differences, Verdict, differences
 from serving.receive.writer import Writer
 from serving.settings import Settings
 
@@ -198,8 +199,8 @@ class Intake:
         )
 
     def _store(self, arrival: receipts.Arrival) -> Future[Any]:
+        self._keep(arrival)
         faults.point("receive:inside")
-        arrival.key = self.archive.keep(arrival.incoming)
         return self._writer.submit(lambda session: receipts.add_new(session, arrival))
 
     def settle(self, arrival: receipts.Arrival) -> str:
@@ -207,56 +208,51 @@ class Intake:
         while True:
             with self.db.read() as session:
                 known = receipts.current(session, arrival.study_uid, arrival.sop_uid)
-            if known is None:  # its study was deleted a moment ago
+            try:
+                found = None if known is None else self._differences(known.key, arrival)
+            except FileNotFoundError:
+                continue  # deleted a moment ago
+            if known is None or found is None:
                 if self._store(arrival).result():
                     return "stored"
                 continue
-            verdict, new = self._verdict(known.key, arrival)
-            outcome = self._writer.submit(partial(self._apply, arrival, known, verdict, new)).result()
+            outcome: str | None = self._writer.submit(partial(self._apply, arrival, known, found)).result()
             if outcome is None:
                 continue  # somebody changed what is current in the meantime
             if outcome not in ("revised", "kept"):
                 self._drop(arrival)
-            if verdict is Verdict.PIXELS and known.kind != "result":
+            if known.kind == "result":
+                return "returned"
+            if found.verdict is Verdict.PIXELS:
                 raise Refused(
                     "different_pixels",
                     "Another object with this SOP Instance UID is stored here and its pixels or geometry differ; the "
                     "one just sent is kept aside. Send it under a UID of its own.",
                 )
-            return "returned" if known.kind == "result" else outcome
+            return outcome
 
-    def _verdict(self, key: str, arrival: receipts.Arrival) -> tuple[Verdict, Digests | None]:
-        known_path, new_path = self.archive.path(key), self._path(arrival)
-        if same_file(known_path, new_path):
-            return Verdict.SAME, None
-        new = digests(new_path)
-        return compare(digests(known_path), new), new
+    def _differences(self, key: str, arrival: receipts.Arrival) -> Differences:
+        return differences(self.archive.path(key), self._path(arrival))
 
     def _apply(
-        self,
-        arrival: receipts.Arrival,
-        known: receipts.Known,
-        verdict: Verdict,
-        new: Digests | None,
-        session: Session,
+        self, arrival: receipts.Arrival, known: receipts.Known, found: Differences, session: Session
     ) -> str | None:
         """Write the decision; None where ``known`` is not what is current any more."""
-        now = receipts.current(session, arrival.study_uid, arrival.sop_uid)
-        if now != known:
+        if receipts.current(session, arrival.study_uid, arrival.sop_uid) != known:
             return None
-        if verdict is Verdict.SAME:
-            if known.kind != "result":
+        ours = known.kind == "result"
+        seen = found.verdict is Verdict.SAME or receipts.has_copy(session, known, found.new)
+        if not ours and found.verdict is not Verdict.PIXELS:
+            if seen:
                 receipts.add_sender(session, arrival)
-            return "repeated"
-        assert new is not None
-        if known.kind != "result" and verdict is Verdict.ATTRIBUTES:
+                return "repeated"
             self._keep(arrival)
-            receipts.add_revision(session, arrival, known)
+            receipts.add_revision(session, arrival, known, found.known)
             return "revised"
-        if receipts.has_copy(session, known, new.fingerprint):
-            return "known copy"
+        if seen:
+            return "repeated"
         self._keep(arrival)
-        receipts.add_copy(session, arrival, known, new.fingerprint)
+        receipts.add_copy(session, arrival, known, found.new)
         return "kept"
 
     def _keep(self, arrival: receipts.Arrival) -> None:

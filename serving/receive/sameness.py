@@ -78,6 +78,15 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
+class Differences:
+    """How a new copy relates to the known one, and the fingerprints of both (empty where their bytes are equal)."""
+
+    verdict: Verdict
+    known: str = ""
+    new: str = ""
+
+
+@dataclass(frozen=True)
 class Digests:
     """What one copy says, as hex digests: ``text`` of its attributes, ``geometry``, and its decoded ``pixels``."""
 
@@ -91,18 +100,33 @@ class Digests:
         return hashlib.sha256(f"{self.text}{self.geometry}{self.pixels}".encode()).hexdigest()
 
 
-def compare(known: Digests, new: Digests) -> Verdict:
-    """Say what differs between two copies: nothing, attributes only, or pixels or geometry too."""
+def differences(known_path: Path, new_path: Path) -> Differences:
+    """Say what differs between two copies: nothing, attributes only, or pixels or geometry too.
+
+    A copy that breaks the comparison has nothing that could be equal: its pixels count as different. ``OSError`` of
+    the disk passes through.
+    """
+    if _same_bytes(known_path, new_path):
+        return Differences(Verdict.SAME)
+    known, new = digests(known_path), digests(new_path)
+    verdict = Verdict.SAME if known.text == new.text else Verdict.ATTRIBUTES
     if (known.geometry, known.pixels) != (new.geometry, new.pixels):
-        return Verdict.PIXELS
-    return Verdict.SAME if known.text == new.text else Verdict.ATTRIBUTES
+        verdict = Verdict.PIXELS
+    return Differences(verdict, known.fingerprint, new.fingerprint)
 
 
 def digests(path: Path) -> Digests:
-    """Read one copy. Pixels that no decoder here can read count by their encoded bytes.
+    """Read one copy. Pixels that no decoder here can read count as they are encoded, a broken copy by all its bytes."""
+    try:
+        return _digests(path)
+    except OSError:
+        raise
+    except Exception:
+        with path.open("rb") as file:
+            return Digests("", "", hashlib.file_digest(file, "sha256").hexdigest())
 
-    The file was readable when it was received; an ``OSError`` of the disk passes through.
-    """
+
+def _digests(path: Path) -> Digests:
     with quiet(), path.open("rb") as file:
         dataset = dcmread(path, defer_size=DEFER_BYTES)
         reader = _Reader(file, dataset)
@@ -244,8 +268,8 @@ def _pixels(path: Path, reader: _Reader, dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def same_file(first: Path, second: Path) -> bool:
-    """Whether two files have the same bytes: the quick way to SAME, when a sender sends its own file again."""
+def _same_bytes(first: Path, second: Path) -> bool:
+    """The quick way: a sender that sends its own file again."""
     if os.path.getsize(first) != os.path.getsize(second):
         return False
     with first.open("rb") as one, second.open("rb") as other:
