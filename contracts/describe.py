@@ -36,6 +36,7 @@ KEYWORDS = (
     "BodyPartExamined",
     "ComplexImageComponent",
     "AcquisitionContrast",
+    "Tagging",
     "SeriesNumber",
 )
 """Attributes kept for rules. Free texts are not among them: people write names and dates into them."""
@@ -152,7 +153,8 @@ def _pixel_problem(header: Dataset, pixels: PixelElement | None) -> tuple[str, s
     short = _shortfall(header, pixels)
     if short:
         return "pixel_data_short", short
-    if _text(header, "Modality") == "MR" and _count(header, "SamplesPerPixel", 1) != 1:
+    grey = _text(header, "PhotometricInterpretation") in ("", "MONOCHROME1", "MONOCHROME2")
+    if _text(header, "Modality") == "MR" and (_count(header, "SamplesPerPixel", 1) != 1 or not grey):
         return "colour_pixels", "The images are in colour, where MR has one grey value a pixel; send the originals."
     return None
 
@@ -310,6 +312,8 @@ def _seconds(time: str) -> float | None:
 def _attributes(header: Dataset) -> Mapping[str, object]:
     attributes = {key: _plain(value) for key in KEYWORDS if (value := header.get(key)) not in (None, "")}
     attributes.update(_enhanced_attributes(header))
+    if not attributes.get("InversionTime"):  # some scanners write 0 where there is no inversion
+        attributes.pop("InversionTime", None)
     attributes["ContrastAgent"] = bool(header.get("ContrastBolusAgent") or header.get("ContrastBolusAgentSequence"))
     attributes["SpacingInvented"] = "spacing invented" in _text(header, "ImageComments").lower()
     attributes["VelocityEncoding"] = _is_velocity_encoded(header, attributes)
@@ -321,6 +325,7 @@ _ENHANCED: tuple[tuple[str, str, str], ...] = (
     ("MRTimingAndRelatedParametersSequence", "RepetitionTime", "RepetitionTime"),
     ("MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle"),
     ("MRTimingAndRelatedParametersSequence", "EchoTrainLength", "EchoTrainLength"),
+    ("MRModifierSequence", "Tagging", "Tagging"),
     ("MRImageFrameTypeSequence", "ComplexImageComponent", "ComplexImageComponent"),
     ("MRImageFrameTypeSequence", "AcquisitionContrast", "AcquisitionContrast"),
 )

@@ -37,12 +37,13 @@ class PixelElement:
     """What a header says about the pixels that follow it.
 
     ``keyword`` of the element; ``length`` in bytes, None where it is encapsulated (PS3.5 section A.4), then
-    ``fragments`` counts its pieces without the offset table.
+    ``fragments`` counts its pieces without the offset table. ``value_at`` is where the value starts in the file.
     """
 
     keyword: str
     length: int | None
     fragments: int = 0
+    value_at: int = 0
 
 
 @dataclass
@@ -160,7 +161,7 @@ def _read_plain(file: BinaryIO, size: int) -> Dataset:
     if seen.tag in PIXEL_KEYWORDS:
         length = None if seen.length == _UNDEFINED else seen.length
         fragments = _count_fragments(file, seen.value_at) if length is None else 0
-        header.pixel_element = PixelElement(PIXEL_KEYWORDS[seen.tag], length, fragments)
+        header.pixel_element = PixelElement(PIXEL_KEYWORDS[seen.tag], length, fragments, seen.value_at)
     return header
 
 

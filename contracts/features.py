@@ -18,8 +18,7 @@ def features_of(instances: Sequence[Instance]) -> dict[str, object]:
     ``positions`` and ``images_per_position`` (median) count; ``slice_distance_mm`` is the median gap,
     ``row_spacing_mm``, ``column_spacing_mm``, ``field_of_view_mm`` (longer side); ``angle_to_long_axis_deg`` and
     ``angle_to_body_axis_deg`` are those of the slice normal, up to its sign; ``phase_interval_ms`` is the median step
-    of trigger times within a position, ``span_s`` the longest acquisition of one position, ``span_ms_trigger`` the
-    longest range of trigger times. Attributes of :data:`contracts.describe.KEYWORDS` come under their keyword as the
+    of trigger times within a position, ``span_s`` the longest acquisition of one position. Attributes of :data:`contracts.describe.KEYWORDS` come under their keyword as the
     list of different values, or a single one where all agree.
     """
     found: dict[str, object] = {
@@ -83,4 +82,5 @@ def _interval(members: Sequence[Sequence[Plane]]) -> float | None:
 def _span(times: Sequence[Sequence[float | None]]) -> float | None:
     known = [[time for time in group if time is not None] for group in times]
     spans = [max(group) - min(group) for group in known if group]
-    return round(max(spans), 3) if spans else None
+    within_a_day = [86400 - span if span > 43200 else span for span in spans]  # past midnight
+    return round(max(within_a_day), 3) if spans else None

@@ -1,26 +1,41 @@
-"""Decoding the pixels of one object, within what its header may claim."""
+"""Decoding the pixels of one object, within what its header may claim.
 
+Decoders by transfer syntax: pydicom itself (uncompressed, RLE), pylibjpeg-openjpeg (JPEG 2000), pyjpegls (JPEG-LS),
+GDCM and Pillow (JPEG). A compressed image names its size twice, in the DICOM header and in its codestream; a decoder
+allocates what the codestream says, so both are compared first.
+"""
+
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import UID, JPEGExtended12Bit
 
 from contracts.describe import describe
 from contracts.dicom import quiet, read_header
 from contracts.errors import Refused
 
+_SEND_OTHERWISE = "send the images uncompressed or losslessly compressed"
+_FRAME_HEADER_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_BARE_MARKERS = {0x01, *range(0xD0, 0xD9), 0xFF}
+
 
 def read_frames(path: Path, frames: Sequence[int], shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
-    """Decode the given frames (counted from 1), each as float32 ``[row, column]`` after the modality transformation.
+    """Decode the given frames (counted from 1), one by one, each as float32 ``[row, column]``.
 
-    MONOCHROME1 is turned round, so that larger is always brighter.
+    The modality transformation (rescale slope and intercept) is applied; MONOCHROME1 is turned round within its range
+    of stored values, so that larger is always brighter. ``shape`` is (rows, columns).
 
     Raises:
-        Refused: what :func:`contracts.dicom.read_header` says; the header's own problem; ``other_size`` where rows and
-            columns are not ``shape``; ``undecodable_pixels``.
+        Refused: as :func:`contracts.dicom.read_header`; the header's own problem; ``other_size``;
+            ``transfer_syntax``, ``lossy_12_bit`` for what no decoder here reads right; ``unusual_bits``;
+            ``undecodable_pixels``; ``bad_rescale``.
     """
     header = read_header(path)
     described = describe(header)
@@ -28,23 +43,97 @@ def read_frames(path: Path, frames: Sequence[int], shape: tuple[int, ...]) -> It
         raise Refused(*described.problem)
     if (described.rows, described.columns) != tuple(shape):
         raise Refused(
-            "other_size", f"It is {described.rows} x {described.columns}, not {shape[0]} x {shape[1]} pixels."
+            "other_size", f"It has {described.rows} x {described.columns} pixels, not {shape[0]} x {shape[1]}."
         )
+    _check_decodable(header)
     with quiet():
-        for frame, raw in zip(frames, _decoded(path, [f - 1 for f in frames]), strict=True):
-            yield _transformed(raw, header, frame)
+        for frame, raw in zip(frames, _decoded(path, header, frames), strict=True):
+            yield _rescaled(_brightness(raw, header), header, frame)
 
 
-def _decoded(path: Path, indices: list[int]) -> Iterator[NDArray[np.generic]]:
+def codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 codestream names itself; None where it is none of them.
+
+    JPEG: frame header, ISO/IEC 10918-1 B.2.2 (JPEG-LS: 14495-1 C.2.2). JPEG 2000: SIZ, ISO/IEC 15444-1 A.5.1.
+    """
+    siz = frame.find(b"\xff\x4f\xff\x51")
+    if siz >= 0 and len(frame) >= siz + 24:
+        right, bottom, left, top = (int.from_bytes(frame[siz + at : siz + at + 4]) for at in (8, 12, 16, 20))
+        return bottom - top, right - left
+    at = 2 if frame[:2] == b"\xff\xd8" else len(frame)
+    while at + 9 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker in _FRAME_HEADER_MARKERS:
+            return int.from_bytes(frame[at + 5 : at + 7]), int.from_bytes(frame[at + 7 : at + 9])
+        at += (1 if marker == 0xFF else 2) if marker in _BARE_MARKERS else 2 + int.from_bytes(frame[at + 2 : at + 4])
+    return None
+
+
+def _check_decodable(header: Dataset) -> None:
+    syntax = UID(header.file_meta.get("TransferSyntaxUID", ""))
+    stored = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
+    if syntax == JPEGExtended12Bit and stored > 8:
+        raise Refused("lossy_12_bit", f"12-bit lossy JPEG is not decoded here; {_SEND_OTHERWISE}.")
     try:
-        yield from iter_pixels(path, raw=True, indices=indices)
-    except Exception as error:
-        raise Refused("undecodable_pixels", f"Its pixels cannot be decoded ({type(error).__name__}).") from error
+        readable = get_decoder(syntax).is_available
+    except NotImplementedError:
+        readable = False
+    if not readable:
+        raise Refused("transfer_syntax", f"Transfer syntax {syntax.name} is not decoded here; {_SEND_OTHERWISE}.")
+    if int(header.get("HighBit", stored - 1)) != stored - 1:
+        raise Refused("unusual_bits", "HighBit is not BitsStored - 1, a layout that DICOM retired; send it converted.")
 
 
-def _transformed(raw: NDArray[np.generic], header: Dataset, frame: int) -> NDArray[np.float32]:
-    slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
-    pixels = raw.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        pixels = -pixels
+def _decoded(path: Path, header: Dataset, frames: Sequence[int]) -> Iterator[NDArray[np.generic]]:
+    try:
+        if UID(header.file_meta.TransferSyntaxUID).is_encapsulated:
+            _check_codestreams(path, header, set(frames))
+        yield from iter_pixels(path, raw=True, indices=[frame - 1 for frame in frames])
+    except Refused:
+        raise
+    except Exception as error:  # decoders raise anything on a broken codestream
+        sentence = f"Its pixels cannot be decoded ({type(error).__name__}); {_SEND_OTHERWISE}."
+        raise Refused("undecodable_pixels", sentence) from error
+
+
+def _check_codestreams(path: Path, header: Dataset, wanted: set[int]) -> None:
+    named = (int(header.Rows), int(header.Columns))
+    with path.open("rb") as file:
+        file.seek(header.pixel_element.value_at)
+        for number, frame in enumerate(
+            generate_frames(file, number_of_frames=int(header.get("NumberOfFrames") or 1)), 1
+        ):
+            size = codestream_size(frame) if number in wanted else None
+            if size and size != named:
+                told = (
+                    f"The header claims {named[0]} x {named[1]} pixels, the compressed image has {size[0]} x {size[1]}"
+                )
+                raise Refused("other_size", f"{told}; {_SEND_OTHERWISE}.")
+
+
+def _brightness(raw: NDArray[np.generic], header: Dataset) -> NDArray[np.float64]:
+    """Stored values as float64, turned round for MONOCHROME1 (PS3.3 section C.7.6.3.1.2)."""
+    if raw.ndim != 2:
+        raise Refused("colour_pixels", "It has several samples a pixel, where one grey value is expected.")
+    values = raw.astype(np.float64)
+    if header.get("PhotometricInterpretation") != "MONOCHROME1":
+        return values
+    return (-1.0 if header.PixelRepresentation else 2.0 ** int(header.BitsStored) - 1) - values
+
+
+def _rescaled(values: NDArray[np.float64], header: Dataset, frame: int) -> NDArray[np.float32]:
+    """Apply slope and intercept: of the frame, of all frames, or of the classic header (PS3.3 section C.11.1)."""
+    slope, intercept = 1.0, 0.0
+    groups = [header]
+    for keyword, place in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame - 1)):
+        items = header.get(keyword) or []
+        if place < len(items):
+            groups += items[place].get("PixelValueTransformationSequence") or []
+    for group in groups:
+        if group.get("RescaleSlope") is not None:
+            slope, intercept = float(group.RescaleSlope), float(group.get("RescaleIntercept") or 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        pixels = (values * slope + intercept).astype(np.float32)
+    if not slope or not math.isfinite(slope) or not np.isfinite(pixels).all():
+        raise Refused("bad_rescale", "RescaleSlope and RescaleIntercept lead to no usable pixel values.")
     return pixels

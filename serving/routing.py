@@ -6,9 +6,9 @@ A file has one ``[[rule]]`` a task with ``[[rule.condition]]`` below it::
     comparison = "at_least"      # at_least, at_most, is, one_of, none_of, has_all, absent, present
     value = 5                    # number, text, flag or list of them; none for absent and present
     or_unknown = true            # whether the condition holds where the feature is unknown (default: false)
-    words = "only {value} slice positions; a short-axis cine has at least 5"
+    words = "only {value} slice position{s}; a short-axis cine has at least 5"
 
-``words`` say what is wrong where the condition fails; ``{value}`` is what the stack has.
+``words`` say what is wrong where the condition fails; ``{value}`` is what the stack has, ``{s}`` its plural's ending.
 """
 
 import tomllib
@@ -62,11 +62,12 @@ class Condition(BaseModel):
         return COMPARISONS[self.comparison].test(found, self.value)
 
     def complaint(self, features: Mapping[str, object]) -> str:
-        """What is wrong, in words."""
+        """What is wrong, in words: ``{value}`` is what was found, ``{s}`` the plural's ending."""
         found = features.get(self.feature)
-        if isinstance(found, list):
-            found = ", ".join(str(item) for item in found[:8])
-        return self.words.replace("{value}", "unknown" if found in (None, "") else str(found))
+        items = found if isinstance(found, list) else [found]
+        if self.comparison == "none_of" and isinstance(self.value, list):
+            items = [item for item in items if _words(item) & _words(self.value)]
+        return self.words.replace("{value}", _told(items)).replace("{s}", "" if items == [1] else "s")
 
 
 class Rule(BaseModel):
@@ -110,6 +111,17 @@ class _Comparison:
 
 
 _SHAPES = {"number": "a number", "scalar": "a single value", "list": "a list", "none": "left out"}
+
+
+def _told(items: list[object]) -> str:
+    """Values as a person says them: numbers as their range, at most four texts."""
+    if all(item is None or item == "" for item in items):
+        return "unknown"
+    numbers = [item for item in items if isinstance(item, int | float) and not isinstance(item, bool)]
+    if len(numbers) == len(items):
+        low, high = f"{min(numbers):.4g}", f"{max(numbers):.4g}"
+        return low if low == high else f"{low} to {high}"
+    return ", ".join(str(item) for item in items[:4])
 
 
 def _every_number(test: Callable[[float, float], bool]) -> Callable[[object, object], bool]:
@@ -161,15 +173,15 @@ def load_rules(path: Path | None) -> tuple[Rule, ...]:
 def route(stack: Stack, rules: tuple[Rule, ...]) -> Routed:
     """Return the first rule all of whose conditions hold, or why the nearest one does not.
 
-    Nearest is the rule that fails at the latest condition, as a file names what matters most first.
+    Nearest is the rule of which the greatest share of conditions holds; what is told is the first that does not.
     """
-    best: tuple[int, str] | None = None
+    nearest, reason = -1.0, "there are no rules"
     for rule in rules:
         failures = rule.failures(stack.features)
         if not failures:
-            code, reason = stack.problem or ("", "")
-            return Routed(rule, reason, code)
-        passed = len(rule.conditions) - len(failures)
-        if best is None or passed > best[0]:
-            best = passed, "; ".join(failure.complaint(stack.features) for failure in failures[:2])
-    return Routed(None, best[1] if best else "there are no rules", "no_rule")
+            code, problem = stack.problem or ("", "")
+            return Routed(rule, problem, code)
+        share = 1 - len(failures) / len(rule.conditions)
+        if share > nearest:
+            nearest, reason = share, failures[0].complaint(stack.features)
+    return Routed(None, reason, "no_rule")
