@@ -229,14 +229,14 @@ class StateCollector(Collector):
         due = GaugeMetricFamily("segloop_queue_length", "What waits, by queue.", labels=["queue"])
         with self._db.read() as session:
             by_state = select(StackVersion.state, func.count()).where(StackVersion.current).group_by(StackVersion.state)
-            for state, count in session.execute(by_state).tuples():
+            for state, count in session.execute(by_state):
                 stacks.add_metric([state], count)
                 if state in ("complete", "processing", "held"):
                     due.add_metric([state], count)
             by_place = select(Delivery.state, Delivery.destination, func.count()).group_by(
                 Delivery.state, Delivery.destination
             )
-            for state, destination, count in session.execute(by_place).tuples():
+            for state, destination, count in session.execute(by_place):
                 deliveries.add_metric([state, destination], count)
             arriving = select(func.count()).where(Study.settled_at < Study.last_received_at, Study.deleted_at == 0)
             due.add_metric(["receiving"], session.scalar(arriving) or 0)

@@ -122,9 +122,7 @@ def counts_view(session: Session) -> dict[str, int]:
     by_state = dict(
         session.execute(
             select(StackVersion.state, func.count()).where(_living(), StackVersion.current).group_by(StackVersion.state)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     arriving = select(func.count()).select_from(Study).where(Study.deleted_at == 0, _unsettled())
     return {
@@ -222,7 +220,7 @@ def _received(session: Session, study_uids: Sequence[str], *, series: bool = Fal
         .where(Instance.study_uid.in_(study_uids), Instance.kind == "source")
         .group_by(Instance.study_uid)
     )
-    return {uid: 0 for uid in study_uids} | dict(rows.tuples().all())
+    return {uid: 0 for uid in study_uids} | dict(rows.all())
 
 
 def _ignored(session: Session, study_uid: str, versions: Sequence[StackVersion]) -> list[dict[str, str]]:
@@ -246,7 +244,7 @@ def _results(session: Session, version: StackVersion) -> list[dict[str, Any]]:
     )
     return [
         {"sop_uid": result.sop_uid, "series_uid": series_uid or "", "phase": result.phase, "kind": result.kind}
-        for result, series_uid in rows.tuples()
+        for result, series_uid in rows
     ]
 
 

@@ -27,8 +27,9 @@ STATIC = {
     "live.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-REFRESH_S = 2
-"""Seconds between looks at a page while something on it is in progress."""
+BUSY_S, CALM_S, NEVER = 2, 15, 0
+"""Seconds between looks of a page at itself: while something on it is in progress, and else."""
+WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- compared with, not bound to
 
 
 class Pages:
@@ -42,7 +43,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.globals.update(words=words, settings=settings, refresh_s=REFRESH_S)
+        self.environment.globals.update(words=words, settings=settings)
 
     def show(self, request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Return a page; ``values`` are the template's own."""
@@ -50,6 +51,8 @@ class Pages:
         text = self.environment.get_template(template).render(
             path=request.url.path,
             now=time.time(),
+            host=request.url.hostname or "",
+            wildcards=WILDCARDS,
             identity=getattr(request.state, "identity", None),
             csrf=session.csrf if session else "",
             **values,
@@ -68,7 +71,7 @@ def router(db: Database, archive: Archive, engines: EnginePool, guard: Guard, se
     def system(request: Request) -> HTMLResponse:
         with db.read() as session:
             seen = views.system_view(session, archive, engines, settings)
-        return pages.show(request, "system.html", system=seen, checks=readiness.checks(), moving=False)
+        return pages.show(request, "system.html", system=seen, checks=readiness.checks(), refresh=NEVER)
 
     @routes.get("/static/{name}")
     def static(name: str) -> Response:
@@ -91,9 +94,8 @@ def _add_studies(routes: APIRouter, pages: Pages, db: Database) -> None:
         with db.read() as session:
             counts = views.counts_view(session)
             found = views.studies_view(session, state=state, search=q, needs_person=needs == "person")
-        # An empty list says that studies appear by themselves.
-        moving = counts["receiving"] + counts["processing"] > 0 or not found
-        return pages.show(request, "studies.html", studies=found, counts=counts, filters=filters, moving=moving)
+        refresh = BUSY_S if counts["receiving"] + counts["processing"] > 0 or not found else CALM_S
+        return pages.show(request, "studies.html", studies=found, counts=counts, filters=filters, refresh=refresh)
 
     @routes.get("/studies/{study_uid}")
     def study(request: Request, study_uid: str) -> HTMLResponse:
@@ -101,7 +103,9 @@ def _add_studies(routes: APIRouter, pages: Pages, db: Database) -> None:
             row, seen = session.get(Study, study_uid), views.study_view(session, study_uid)
             if row is None or seen is None:
                 tombstone = session.get(Tombstone, study_uid)
-                return pages.show(request, "no_study.html", 404, study_uid=study_uid, tombstone=tombstone)
+                return pages.show(
+                    request, "no_study.html", 404, study_uid=study_uid, tombstone=tombstone, refresh=NEVER
+                )
             patient = views.patient_view(row)
         order = {state: place for place, state in enumerate(views.URGENCY)}
         stacks = sorted(seen["stacks"], key=lambda stack: order.get(stack["state"], len(order)))
@@ -112,14 +116,14 @@ def _add_studies(routes: APIRouter, pages: Pages, db: Database) -> None:
             patient=patient,
             stacks=[stack for stack in stacks if stack["state"] != "not_processed"],
             unmatched=[stack for stack in stacks if stack["state"] == "not_processed"],
-            moving=seen["state"] in views.IN_PROGRESS or any(s["state"] in views.IN_PROGRESS for s in stacks),
+            refresh=BUSY_S if views.IN_PROGRESS & {seen["state"], *(stack["state"] for stack in stacks)} else CALM_S,
         )
 
 
 def _add_sign_in(routes: APIRouter, pages: Pages, guard: Guard) -> None:
     @routes.get("/sign-in")
     def form(request: Request, next: str = "/") -> HTMLResponse:
-        return pages.show(request, "sign_in.html", next=_own_path(next), problem="", moving=False)
+        return pages.show(request, "sign_in.html", next=_own_path(next), problem="", refresh=NEVER)
 
     @routes.post("/sign-in")
     def sign_in(request: Request, token: Annotated[str, Form()], next: Annotated[str, Form()] = "/") -> Response:
@@ -156,7 +160,7 @@ def _add_sign_in(routes: APIRouter, pages: Pages, guard: Guard) -> None:
 
 
 def _again(pages: Pages, request: Request, next: str, status: int, problem: str) -> HTMLResponse:
-    return pages.show(request, "sign_in.html", status, next=_own_path(next), problem=problem, moving=False)
+    return pages.show(request, "sign_in.html", status, next=_own_path(next), problem=problem, refresh=NEVER)
 
 
 def _own_path(target: str) -> str:

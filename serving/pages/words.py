@@ -1,8 +1,9 @@
 """How pages word things: times, units, states and what can be done about them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from contracts.tasks import LABELS, Label, Task
 
@@ -89,6 +90,25 @@ def measured(measurements: Mapping[str, object]) -> list[tuple[str, str, str]]:
 def summary(measurements: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return (short name, value) of the few measurements that the list of studies shows."""
     return [(short, value) for _, short, value in measured(measurements) if short in ("EDV", "ESV", "EF")]
+
+
+def by_destination(deliveries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Sum deliveries up by destination and state: how many, the most tries, the next time, the latest answer."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for delivery in deliveries:
+        groups.setdefault((delivery["destination"], delivery["state"]), []).append(delivery)
+    return [
+        {
+            "destination": destination,
+            "state": state,
+            "count": len(group),
+            "attempts": max(delivery["attempts"] for delivery in group),
+            "next_at": min(delivery["next_at"] for delivery in group),
+            "changed_at": max(delivery["changed_at"] for delivery in group),
+            "last_answer": max(group, key=lambda delivery: float(delivery["changed_at"]))["last_answer"],
+        }
+        for (destination, state), group in groups.items()
+    ]
 
 
 def advice(state: str, code: str) -> str:

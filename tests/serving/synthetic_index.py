@@ -26,6 +26,7 @@ FINDINGS = {
     },
     "warnings": ["The slice distance is 0.2 mm wider than the thickness."],
     "phases": 20,
+    "lv_by_phase": [142.3, 138, 130, 115, 98, 80, 68, 61, 64, 72, 85, 99, 112, 120, 126, 130, 134, 138, 141, 142],
     "slices": 9,
 }
 REASONS = {

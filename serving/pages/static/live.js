@@ -111,15 +111,16 @@ document.addEventListener("submit", async (event) => {
   const button = one("button", form);
   button.disabled = true;
   try {
-    const answer = await fetch(form.dataset.action, {
+    const fields = Object.fromEntries(new FormData(form)), removes = form.dataset.method === "DELETE";
+    const answer = await fetch(form.dataset.action + (removes ? `?${new URLSearchParams(fields)}` : ""), {
       method: form.dataset.method,
       headers: { "Content-Type": "application/json", "X-CSRF-Token": one("meta[name=csrf]").content },
-      body: JSON.stringify(Object.fromEntries(new FormData(form))),
+      body: removes ? undefined : JSON.stringify(fields),
     });
     const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) return say(body.reason ?? body.detail?.reason ?? `Not done: the gateway answered ${answer.status}.`);
-    if (form.dataset.method === "DELETE") { location.href = "/"; return; }
-    say(body.reason ?? "Done.");
+    if (!answer.ok) { say(body.reason ?? body.detail?.reason ?? `Not done: the gateway answered ${answer.status}.`); return; }
+    if (removes) { location.href = "/"; return; }
+    say(body.sentence ?? "Done.");
     form.reset();
     await refresh();
   } catch { say("The gateway does not answer."); } finally { button.disabled = false; }
