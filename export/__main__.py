@@ -117,7 +117,7 @@ def main() -> None:
     try:
         app()
     except SegloopError as error:
-        people.print(f"{error.code}: {error.sentence}", markup=False)
+        people.print(f"{error.code}: {error.sentence}", markup=False, soft_wrap=True)
         sys.exit(answer_to(error).exit)
 
 

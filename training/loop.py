@@ -125,7 +125,7 @@ def _step(run: Training) -> float:
     run.optimizer.step()
     run.average.update_parameters(run.network)
     run.iteration += 1
-    return float(total)
+    return float(total.detach())
 
 
 def _housekeeping(run: Training, loss: float) -> None:

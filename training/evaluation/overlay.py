@@ -27,12 +27,11 @@ def save_overlay(path: Path, case: CardiacCase, labels: Masks, zoom: int = 2) ->
 
 
 def _window(found: NDArray[np.bool_], border: int = 12) -> tuple[slice, slice]:
-    ends = []
-    for axes in ((0, 1, 3), (0, 1, 2)):
-        where = np.flatnonzero(found.any(axis=axes))
-        low, high = (int(where[0]), int(where[-1])) if len(where) else (0, found.shape[5 - sum(axes)] - 1)
-        ends.append(slice(max(low - border, 0), high + border + 1))
-    return ends[0], ends[1]
+    def ends(occupied: NDArray[np.bool_]) -> slice:
+        where = np.flatnonzero(occupied) if occupied.any() else np.arange(len(occupied))
+        return slice(max(int(where[0]) - border, 0), int(where[-1]) + border + 1)
+
+    return ends(np.asarray(found.any(axis=(0, 1, 3)))), ends(np.asarray(found.any(axis=(0, 1, 2))))
 
 
 def _plane(

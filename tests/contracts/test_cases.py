@@ -1,0 +1,95 @@
+"""Reading the ACDC layout and its lists."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.cases import Listed, patients_of, phases_of, read_cardiac, read_cardiac_cases, read_list
+from contracts.errors import Missing, Refused
+
+
+def write_patient(folder: Path, patient: str, **arrays: np.ndarray) -> None:
+    (folder / "patients").mkdir(exist_ok=True)
+    np.savez(folder / "patients" / f"{patient}.npz", **arrays)
+
+
+def arrays(shape: tuple[int, ...] = (3, 6, 5)) -> dict[str, np.ndarray]:
+    image = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    label = (image % 4).astype(np.uint8)
+    return {"ed_image": image, "es_image": image + 1, "ed_label": label, "es_label": label, "ed_scale": np.uint16(9)}
+
+
+def test_a_patient_is_a_stack_of_two_phases(tmp_path: Path) -> None:
+    write_patient(tmp_path, "patient007", **arrays())
+    case = read_cardiac(tmp_path, "patient007")
+    assert case.images.shape == case.labels.shape == (2, 3, 6, 5)
+    assert case.images.dtype == np.uint16
+    assert case.labels.dtype == np.uint8
+    assert (case.images[1] == case.images[0] + 1).all()
+    assert case.frames == ("patient007_frame01", "patient007_frame02")
+
+
+def test_cases_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    for name in ("patient001", "patient002"):
+        write_patient(tmp_path, name, **arrays())
+    cases = list(read_cardiac_cases(tmp_path, ("patient002", "patient001")))
+    assert [case.patient for case in cases] == ["patient002", "patient001"]
+
+
+def test_an_absent_patient_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(Missing) as caught:
+        read_cardiac(tmp_path, "patient001")
+    assert caught.value.code == "no_case"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"es_label": np.zeros((3, 6, 4), np.uint8)}, {"ed_image": np.zeros((2, 6, 5), np.uint16)}],
+    ids=["other columns", "other slices"],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
+    write_patient(tmp_path, "patient001", **{**arrays(), **change})
+    with pytest.raises(Refused) as caught:
+        read_cardiac(tmp_path, "patient001")
+    assert caught.value.code == "bad_case"
+
+
+def test_a_file_of_other_arrays_is_refused(tmp_path: Path) -> None:
+    write_patient(tmp_path, "patient001", image=np.zeros(3))
+    with pytest.raises(Refused):
+        read_cardiac(tmp_path, "patient001")
+
+
+def test_all_three_forms_of_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "some.list"
+    path.write_text("010\npatient011\n\npatient012_frame02\npatient012_frame02_slice_3\npatient010\n", "utf-8")
+    entries = read_list(path)
+    assert entries == (Listed("patient010", None), Listed("patient011", None), Listed("patient012", 1))
+    assert patients_of(entries) == ("patient010", "patient011", "patient012")
+    assert phases_of(entries, "patient010") == (0, 1)
+    assert phases_of(entries, "patient012") == (1,)
+
+
+@given(numbers=st.lists(st.integers(1, 100), min_size=1, unique=True))
+def test_short_and_long_names_mean_the_same(numbers: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("lists")
+    (folder / "short").write_text("\n".join(f"{n:03d}" for n in numbers), "utf-8")
+    (folder / "long").write_text("\n".join(f"patient{n:03d}" for n in numbers), "utf-8")
+    assert read_list(folder / "short") == read_list(folder / "long")
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "patient_x\n", "patient010_frame03\n", "../patient010\n"])
+def test_bad_lists_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.list"
+    path.write_text(text, "utf-8")
+    with pytest.raises(Refused) as caught:
+        read_list(path)
+    assert caught.value.code == "bad_list"
+
+
+def test_an_absent_list_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(Missing):
+        read_list(tmp_path / "none")

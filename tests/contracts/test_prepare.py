@@ -1,0 +1,159 @@
+"""Laws of ``prepare`` and ``restore``: where a pixel goes it comes back from, whatever the size of the slice."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from contracts.prepare import (
+    Prepare,
+    Square,
+    heart_square,
+    largest_component,
+    prepare_slices,
+    restore_slices,
+    scale_grey,
+    whole_square,
+)
+from contracts.scores import dice
+
+LINEAR = Prepare(low_percentile=0, high_percentile=100, high_value=1)
+sizes = st.integers(61, 301)
+
+
+def enlarged(prepared: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
+    """What an exported graph does with its probabilities: bilinear to the label grid, then a decision."""
+    finer = LINEAR.model_copy(update={"input_side": side})
+    return (prepare_slices(prepared[:, 0], whole_square(*prepared.shape[2:]), finer)[:, 0] > 0.5).astype(np.uint8)
+
+
+def ellipse(rows: int, columns: int, row: float, column: float, height: float, width: float) -> NDArray[np.bool_]:
+    down = (np.arange(rows)[:, None] - row) / height
+    across = (np.arange(columns)[None] - column) / width
+    return down**2 + across**2 < 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=sizes, columns=sizes, turn=st.floats(0.3, 0.7), size=st.floats(0.14, 0.3), stretch=st.floats(0.75, 1.3))
+def test_labels_survive_the_way_there_and_back(
+    rows: int, columns: int, turn: float, size: float, stretch: float
+) -> None:
+    shorter = min(rows, columns)
+    truth = ellipse(rows, columns, turn * rows, (1 - turn) * columns, size * shorter, size * stretch * shorter)
+    for square in (whole_square(rows, columns), heart_square(truth[None], Prepare())):
+        prepared = prepare_slices(truth[None].astype(np.float32), square, LINEAR)
+        found = restore_slices(enlarged(prepared, 256), square, rows, columns)[0]
+        assert dice(found == 1, truth) >= 0.95
+
+
+@settings(max_examples=40, deadline=None)
+@given(row=st.floats(70, 90), column=st.floats(80, 120), off=st.floats(-12, 12), side=st.floats(80, 400))
+def test_a_spot_is_seen_in_the_cell_of_the_convention(row: float, column: float, off: float, side: float) -> None:
+    """The centre of a spot, found in cells and brought back to pixels, is where it was drawn: to a tenth of a pixel."""
+    far = np.hypot(np.arange(161)[:, None] - row, np.arange(203)[None] - column)
+    spot = np.exp(-((far / 5) ** 2))[None].astype(np.float32)
+    square = Square(row + off, column - off, side)
+    seen = prepare_slices(spot, square, LINEAR)[0, 0]
+    cells = np.arange(128)
+    for axis, centre, truth in ((1, square.row, row), (0, square.column, column)):
+        cell = float((seen.sum(axis=axis) * cells).sum() / seen.sum())
+        assert centre + ((cell + 0.5) / 128 - 0.5) * side == pytest.approx(truth, abs=0.1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(down=st.integers(-25, 25), across=st.integers(-25, 25), side=st.floats(40, 90), seed=st.integers(0, 99))
+def test_a_shifted_picture_under_a_shifted_square(down: int, across: int, side: float, seed: int) -> None:
+    picture = np.zeros((1, 181, 173), dtype=np.float32)
+    picture[:, 60:120, 55:115] = np.random.default_rng(seed).random((60, 60))
+    moved = np.roll(picture, (down, across), axis=(1, 2))
+    here = prepare_slices(picture, Square(90, 85, side), Prepare())
+    there = prepare_slices(moved, Square(90 + down, 85 + across, side), Prepare())
+    np.testing.assert_allclose(here, there, atol=1e-5)
+
+
+@given(seed=st.integers(0, 999), gain=st.floats(0.01, 50), offset=st.floats(-500, 500))
+def test_grey_scaling_forgets_gain_and_offset(seed: int, gain: float, offset: float) -> None:
+    picture = np.random.default_rng(seed).random((2, 16, 16)).astype(np.float32)
+    changed = (picture * gain + offset).astype(np.float32)
+    scaled = scale_grey(picture, Prepare())
+    assert scaled.dtype == np.float32
+    assert scaled.min() >= 0
+    assert scaled.max() <= 1
+    np.testing.assert_allclose(scale_grey(changed, Prepare()), scaled, atol=2e-2 if gain < 1 else 2e-3)
+
+
+def test_each_slice_is_scaled_by_itself() -> None:
+    random = np.random.default_rng(0)
+    one, two = random.random((1, 40, 40)), 100 * random.random((1, 40, 40))
+    both = prepare_slices(np.concatenate([one, two]), whole_square(40, 40), Prepare())
+    np.testing.assert_array_equal(both[:1], prepare_slices(one, whole_square(40, 40), Prepare()))
+
+
+@pytest.mark.parametrize("value", [0, 7, -3])
+def test_a_flat_slice_becomes_black(value: int) -> None:
+    flat = np.full((1, 20, 20), value, dtype=np.int16)
+    assert not prepare_slices(flat, Square(9.5, 9.5, 12), Prepare()).any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+def test_any_real_dtype_gives_the_same_picture(dtype: type) -> None:
+    picture = np.random.default_rng(1).integers(0, 200, (2, 33, 47))
+    reference = prepare_slices(picture, whole_square(33, 47), Prepare())
+    np.testing.assert_array_equal(prepare_slices(picture.astype(dtype), whole_square(33, 47), Prepare()), reference)
+
+
+def test_a_coarse_grid_averages_instead_of_aliasing() -> None:
+    stripes = np.zeros((1, 512, 512), dtype=np.float32)
+    stripes[:, :, ::2] = 1
+    seen = prepare_slices(stripes, whole_square(512, 512), LINEAR.model_copy(update={"input_side": 64}))[
+        0, 0, 2:-2, 2:-2
+    ]
+    assert np.ptp(seen) < 0.02
+
+
+def test_the_outside_of_the_square_is_background() -> None:
+    labels = np.full((1, 256, 256), 3, dtype=np.uint8)
+    restored = restore_slices(labels, Square(50, 60, 20), 101, 119)[0]
+    rows, columns = restored.nonzero()
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (40, 59, 50, 69)
+    assert restored.sum() == 3 * 20 * 20
+
+
+def test_a_square_that_reaches_beyond_the_slice_is_allowed() -> None:
+    labels = np.ones((2, 256, 256), dtype=np.uint8)
+    assert restore_slices(labels, Square(0, 0, 500), 31, 17).all()
+    assert prepare_slices(np.ones((2, 31, 17)), Square(-100, -100, 20), Prepare()).shape == (2, 1, 128, 128)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=sizes, columns=sizes, row=st.floats(0.1, 0.9), column=st.floats(0.1, 0.9), size=st.floats(0.02, 0.45))
+def test_the_fine_square_holds_the_heart(rows: int, columns: int, row: float, column: float, size: float) -> None:
+    heart = np.stack([ellipse(rows, columns, row * rows, column * columns, size * rows, size * rows)] * 2)
+    heart[:, int(row * rows), int(column * columns)] = True
+    square = heart_square(heart, Prepare())
+    for centre, axis in ((square.row, (0, 2)), (square.column, (0, 1))):
+        where = np.flatnonzero(heart.any(axis=axis))
+        assert centre - square.side / 2 <= where[0] + 0.5
+        assert centre + square.side / 2 >= where[-1] - 0.5
+    assert 0.3 * min(rows, columns) <= square.side <= max(rows, columns)
+
+
+def test_nothing_found_gives_the_centre_square() -> None:
+    assert heart_square(np.zeros((3, 100, 141), dtype=bool), Prepare()) == Square(49.5, 70, 70)
+
+
+def test_the_largest_component_joins_over_corners_and_reports_all_sizes() -> None:
+    mask = np.zeros((3, 10, 10), dtype=bool)
+    mask[0, 2, 2] = mask[1, 3, 3] = mask[2, 4, 4] = True
+    mask[0, 8, 8:10] = True
+    kept, found = largest_component(mask)
+    assert found == (3, 2)
+    assert kept.sum() == 3
+    assert not kept[0, 8].any()
+
+
+def test_no_component_in_an_empty_mask() -> None:
+    kept, found = largest_component(np.zeros((2, 4, 4), dtype=bool))
+    assert not kept.any()
+    assert found == ()

@@ -1,0 +1,161 @@
+"""Laws of ``segment``: it finds the heart wherever it lies, and answers the same for the same input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from contracts.errors import Broken, Refused
+from contracts.model_contract import draft_contract
+from contracts.prepare import Prepare
+from contracts.scores import dice
+from contracts.segment import BATCH, segment
+from contracts.tasks import Task
+
+CONTRACT = draft_contract(Task.CARDIAC, Prepare())
+
+
+def bright(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A network that calls bright cells left ventricle, half bright ones myocardium."""
+    labels = np.select([images[:, 0] > 0.7, images[:, 0] > 0.35], [3, 2], 0).astype(np.uint8)
+    return labels.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def cine(
+    rows: int = 120, columns: int = 133, row: float = 60, column: float = 66, phases: int = 6, slices: int = 5
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """A ring that beats on a dim ground, and its labels."""
+    labels = np.zeros((phases, slices, rows, columns), dtype=np.uint8)
+    far = np.hypot(np.arange(rows)[:, None] - row, np.arange(columns)[None] - column)
+    for phase in range(phases):
+        labels[phase, :, far < 15] = 2
+        labels[phase, :, far < 10 - 3 * np.sin(np.pi * phase / phases)] = 3
+    return np.array([20, 0, 500, 1000], dtype=np.uint16)[labels], labels
+
+
+def test_a_centred_heart_is_found() -> None:
+    images, truth = cine()
+    found = segment(images, CONTRACT, bright)
+    assert found.heart_found
+    assert found.labels.dtype == np.uint8
+    assert found.labels.shape == images.shape
+    assert dice(found.labels == 3, truth == 3) > 0.95
+    assert dice(found.labels > 0, truth > 0) > 0.95
+
+
+@settings(max_examples=12, deadline=None)
+@given(down=st.integers(-40, 40), across=st.integers(-45, 45))
+def test_a_shifted_study_gives_the_shifted_mask(down: int, across: int) -> None:
+    images, _ = cine(phases=2, slices=2)
+    moved = np.roll(images, (down, across), axis=(2, 3))
+    here, there = segment(images, CONTRACT, bright), segment(moved, CONTRACT, bright)
+    shifted = np.roll(here.labels, (down, across), axis=(2, 3))
+    assert dice(there.labels == 3, shifted == 3) > 0.97
+    assert dice(there.labels > 0, shifted > 0) > 0.97
+
+
+@settings(max_examples=12, deadline=None)
+@given(rows=st.integers(81, 259), columns=st.integers(81, 259), off=st.floats(0.3, 0.7))
+def test_any_size_and_place_comes_out_right(rows: int, columns: int, off: float) -> None:
+    images, truth = cine(rows, columns, off * rows, (1 - off) * columns, phases=1, slices=2)
+    assert dice(segment(images, CONTRACT, bright).labels == 3, truth == 3) > 0.93
+
+
+def test_the_network_sees_few_slices_at_once_and_few_phases_in_the_coarse_pass() -> None:
+    images, _ = cine(phases=9, slices=7)
+    calls: list[int] = []
+    steps: list[tuple[int, int]] = []
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.uint8]:
+        assert batch.dtype == np.float32
+        assert batch.shape[1:] == (1, 128, 128)
+        calls.append(len(batch))
+        return bright(batch)
+
+    segment(images, CONTRACT, run, lambda done, total: steps.append((done, total)))
+    assert max(calls) <= BATCH
+    assert sum(calls) == 7 * (4 + 9)
+    assert steps[-1] == (7 * 13, 7 * 13)
+    assert [done for done, _ in steps] == sorted({done for done, _ in steps})
+
+
+def test_many_slices_are_cut_into_batches() -> None:
+    images, _ = cine(phases=1, slices=37)
+    calls: list[int] = []
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.uint8]:
+        calls.append(len(batch))
+        return bright(batch)
+
+    segment(images, CONTRACT, run)
+    assert calls == [16, 16, 5] * 2
+
+
+def test_what_does_not_hang_together_with_the_heart_is_dropped_and_counted() -> None:
+    images, truth = cine(phases=2)
+    images[:, :, 80:84, 64:70] = 1000
+    found = segment(images, CONTRACT, bright)
+    assert dice(found.labels > 0, truth > 0) > 0.95
+    assert [piece.count for piece in found.pieces] == [2, 2]
+    assert all(0.9 < piece.largest_share < 1 for piece in found.pieces)
+
+
+def test_the_filter_takes_each_phase_by_itself() -> None:
+    """A piece that moves from phase to phase never becomes part of the heart by that."""
+    images, _ = cine(phases=2, slices=3)
+    images[0, :, 80:84, 64:70] = 1000
+    found = segment(images, CONTRACT, bright)
+    assert [piece.count for piece in found.pieces] == [2, 1]
+    assert found.pieces[1].largest_share == 1
+
+
+def test_nothing_found_is_said() -> None:
+    found = segment(np.zeros((2, 3, 50, 60)), CONTRACT, bright)
+    assert not found.heart_found
+    assert not found.labels.any()
+    assert [(piece.count, piece.largest_share) for piece in found.pieces] == [(0, 1.0), (0, 1.0)]
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    images, _ = cine()
+    assert segment(images, CONTRACT, bright).labels.tobytes() == segment(images, CONTRACT, bright).labels.tobytes()
+
+
+def test_a_heart_that_stands_still_looks_the_same_in_every_phase() -> None:
+    images, _ = cine(phases=1)
+    alone, often = segment(images, CONTRACT, bright), segment(images.repeat(7, axis=0), CONTRACT, bright)
+    assert often.square == alone.square
+    for labels in often.labels:
+        np.testing.assert_array_equal(labels, alone.labels[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 40), (0, 3, 40, 40), (2, 0, 40, 40), (2, 3, 40, 0), (1, 2, 3, 40, 40)])
+def test_what_is_no_stack_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(Refused, match="not a stack") as caught:
+        segment(np.zeros(shape), CONTRACT, bright)
+    assert caught.value.code == "not_a_volume"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused(value: float) -> None:
+    images = cine(phases=1)[0].astype(np.float32)
+    images[0, 2, 3, 4] = value
+    with pytest.raises(Refused, match="not finite"):
+        segment(images, CONTRACT, bright)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        np.zeros((5, 128, 128), dtype=np.uint8),
+        np.zeros((4, 256, 256), dtype=np.uint8),
+        np.zeros((5, 256, 256), dtype=np.int64),
+        np.full((5, 256, 256), 4, dtype=np.uint8),
+    ],
+    ids=["grid", "batch", "dtype", "label"],
+)
+def test_an_answer_against_the_contract_is_ours_to_mend(answer: NDArray[np.uint8]) -> None:
+    with pytest.raises(Broken) as caught:
+        segment(cine(phases=1)[0], CONTRACT, lambda _: answer)
+    assert caught.value.code == "bad_output"
