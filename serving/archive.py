@@ -21,7 +21,7 @@ from contracts.errors import Broken, NotYet
 
 log = structlog.get_logger(__name__)
 
-KEY = re.compile(r"^[0-9a-f]{32}$")
+KEY = re.compile(r"[0-9a-f]{32}")
 MOST_ORPHANS = 1000
 """More files than this without a row are no trace of a crash: then the index is not the one of this archive."""
 
@@ -99,7 +99,7 @@ class Archive:
 
     def path(self, key: str) -> Path:
         """Return where the object of that key stands; the key is one of ours or it is ``Broken``."""
-        if not KEY.match(key):
+        if not KEY.fullmatch(key):
             raise Broken("bad_key", "A name of a stored object is not one of ours.")
         return self._archive / key[:2] / f"{key}.dcm"
 

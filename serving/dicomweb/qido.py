@@ -16,7 +16,7 @@ from serving.index import queries
 from serving.index.database import Database
 
 DICOM_JSON = "application/dicom+json"
-TAG = re.compile(r"^[0-9A-Fa-f]{8}$")
+TAG = re.compile(r"[0-9A-Fa-f]{8}")
 NO_MATCH_KEYS = frozenset({"limit", "offset", "includefield", "fuzzymatching"})
 MOST_ACROSS_STUDIES = 1000
 """Matches that a search which names no study gives at most in one answer; ``offset`` gets the next."""
@@ -112,7 +112,7 @@ def _matches(request: Request, level: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _tag(name: str) -> str:
-    if TAG.match(name):
+    if TAG.fullmatch(name):
         return name.upper()
     tag = tag_for_keyword(name)
     if tag is None:

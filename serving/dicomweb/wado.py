@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 DICOM, DICOM_JSON, OCTETS = "application/dicom", "application/dicom+json", "application/octet-stream"
 EXPLICIT = "1.2.840.10008.1.2.1"
-NUMBERS = re.compile(r"^[0-9]{1,6}(,[0-9]{1,6})*$")
+NUMBERS = re.compile(r"[0-9]{1,6}(,[0-9]{1,6})*")
 ONE = "/studies/{study}/series/{series}/instances/{instance}"
 
 
@@ -250,7 +250,7 @@ def _multipart(kind: str, parts: Iterable[tuple[str, Iterable[bytes]]]) -> Respo
 
 
 def _chosen(numbers: str, total: int) -> list[int]:
-    if not NUMBERS.match(numbers):
+    if not NUMBERS.fullmatch(numbers):
         raise HTTPException(400, {"code": "bad_frames", "reason": "Frames are numbers from 1, separated by commas."})
     chosen = [int(number) for number in numbers.split(",")]
     if any(not 1 <= number <= total for number in chosen):

@@ -33,7 +33,7 @@ WINDOW = 64
 """Parts that may wait for their commit: one wait for the disk then serves many."""
 
 DICOM_JSON = "application/dicom+json"
-UID = re.compile(r"^[0-9.]{1,64}$")
+UID = re.compile(r"[0-9.]{1,64}")
 
 
 class Body:
@@ -141,7 +141,7 @@ def router(intake: Intake, activity: Activity, guard: Guard) -> APIRouter:
     @routes.post("/studies/{study}")
     async def store_to_study(study: str, request: Request, identity: Identity = sender) -> Response:
         """Store instances of one study; others fail with reason 0xC409."""
-        if not UID.match(study):
+        if not UID.fullmatch(study):
             return _problem(400, "bad_uid", "The study in the address is no UID.")
         return await _receive(request, identity.source, study, intake, activity)
 
