@@ -178,11 +178,8 @@ _Slices = Sequence[tuple[float, Sequence[Plane]]]
 
 def _check_line(slices: _Slices, normal: Vector) -> None:
     """Refuse a slice that lies beside the straight line of the others: its neighbours are not what they seem."""
-    axes = [sorted(plane.position[axis] for _, group in slices for plane in group) for axis in range(3)]
-    middle = len(axes[0]) // 2
-    candidates = [plane.position for _, group in slices for plane in group]
-    centre = (axes[0][middle], axes[1][middle], axes[2][middle])
-    origin = min(candidates, key=lambda p: sum((a - b) ** 2 for a, b in zip(p, centre, strict=True)))
+    leads = [group[0].position for _, group in slices]
+    origin = min(leads, key=lambda lead: sum(in_plane_offset(p, lead, normal) > LINE_TOLERANCE_MM for p in leads))
     off = [
         index + 1
         for index, (_, group) in enumerate(slices)
