@@ -1,1 +1,1 @@
-"""What all sides of segloop agree on: tasks, stacks, volumes, masks, results, errors. No network, no database, no torch."""
+"""What all sides of segloop agree on: tasks, stacks, volumes, masks, results, errors. No network, no torch."""

@@ -1,4 +1,4 @@
-"""What people and scripts may do to a study: complete, retry, release, dismiss. One function each, for API and pages."""
+"""What people and scripts may do to a study: complete, retry, release, dismiss. One function each."""
 
 import time
 

@@ -43,7 +43,6 @@ class Settings(BaseSettings):
     model_repository: Path | None = Field(
         None, description="Folder of the models. Empty: HOME/models, seeded from the shipped ones."
     )
-    variant: str = Field("", description="Variant of a model to run. Empty: fp32, the one that runs on every machine.")
     threads: int = Field(0, ge=0, description="Inference threads. 0: as many as the machine has cores.")
     provider: str = Field(
         "", description="ONNX Runtime provider that must run, such as CUDAExecutionProvider. Empty: what is installed."

@@ -1,4 +1,4 @@
-"""The files that one step of a stack version leaves for the next, in HOME/work/<id>, and its pictures in HOME/results/<id>.
+"""What one step of a stack version leaves for the next (HOME/work/<id>), and its pictures (HOME/results/<id>).
 
 Every file is written beside its name and renamed, so a step that was killed leaves nothing half-done and may run again.
 """
