@@ -12,23 +12,33 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
 from tests.conftest import find_free_port
 
 
-def write_object(path: Path, sop_uid: str = "2.25.1", sop_class: str = SegmentationStorage) -> Path:
-    """Write a small DICOM file of a result's class."""
+def write_object(
+    path: Path,
+    sop_uid: str = "2.25.1",
+    sop_class: str = SegmentationStorage,
+    *,
+    syntax: UID = ExplicitVRLittleEndian,
+    study_uid: str = "1.2.3",
+) -> Path:
+    """Write a small DICOM file; in a compressed transfer syntax its pixels are bytes without meaning."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, sop_uid
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3", "1.2.3.4"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study_uid, f"{study_uid}.4"
     dataset.PatientID, dataset.Modality = "P", "SEG"
-    dataset.PixelData = bytes(range(256)) * 16
+    pixels = bytes(range(256)) * 16
+    dataset.PixelData = encapsulate([pixels]) if syntax.is_compressed else pixels
     dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = syntax.is_compressed
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.TransferSyntaxUID = syntax
     dcmwrite(path, dataset, enforce_file_format=True)
     return path
 
