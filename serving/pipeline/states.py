@@ -20,7 +20,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "failed": frozenset({"complete", "not_processed", "refused"}),
     "dismissed": frozenset(),
 }
-"""From each state to those that may follow. ``done`` -> ``delivering``: a second sender, with destinations of its own."""
+"""From each state to those that may follow. ``done`` -> ``delivering``: another sender has destinations of its own."""
 
 NEEDS_PERSON = frozenset({"held", "refused", "failed"})
 FINAL = frozenset({"done", "not_processed", "refused", "failed", "dismissed"})
