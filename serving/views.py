@@ -4,7 +4,7 @@ Times are UTC seconds since 1970. ``study_view`` and ``stack_view`` hold no pati
 ``studies_view`` does, it is for readers.
 """
 
-import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -110,7 +110,8 @@ def studies_view(
     for offset in range(0, 1_000_000, PAGE):
         page = list(session.scalars(query.offset(offset).limit(PAGE)))
         for entry in _entries(session, page):
-            if state in ("", entry["state"]) and (not needs_person or entry["needs_person"]):
+            fits = state in ("", entry["state"]) and (entry["needs_person"] or not needs_person)
+            if fits and _mentions(entry, search.strip().casefold()):
                 found.append(entry)
         if len(page) < PAGE or len(found) >= limit:
             break
@@ -165,13 +166,16 @@ def _matching(state: str, search: str, needs_person: bool) -> Select[Study]:
     if state == "receiving":
         query = query.where(_unsettled())
     if search.strip():
-        # JSON columns hold text beyond ASCII as \\u escapes, and people write dates with dashes.
-        word = json.dumps(search.strip())[1:-1]
-        texts = [cast(Study.attributes, String).icontains(word, autoescape=True), Study.study_uid.contains(word)]
-        if word.replace("-", "").isdigit():
-            texts.append(cast(Study.attributes, String).contains(word.replace("-", "")))
-        query = query.where(or_(*texts))
+        # The database only narrows down: JSON escapes what is not ASCII, names hold carets, dates have no dashes.
+        pattern = "%" + re.sub(r"[^A-Za-z0-9.]+", "%", search.strip()) + "%"
+        query = query.where(or_(cast(Study.attributes, String).ilike(pattern), Study.study_uid.like(pattern)))
     return query
+
+
+def _mentions(entry: Mapping[str, Any], word: str) -> bool:
+    date = entry["patient"]["study_date"]
+    texts = (*entry["patient"].values(), date.replace("-", ""), entry["study_uid"])
+    return any(word in text.casefold() for text in texts)
 
 
 def _entries(session: Session, studies: Sequence[Study]) -> list[dict[str, Any]]:

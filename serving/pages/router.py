@@ -17,8 +17,8 @@ from serving.guard.middleware import cookie_name, cookie_value
 from serving.guard.sessions import LIFETIME_S
 from serving.index.database import Database
 from serving.index.models import Study, Tombstone
-from serving.observe import Readiness
 from serving.pages import words
+from serving.readiness import Readiness
 from serving.settings import Settings
 
 HERE = Path(__file__).parent

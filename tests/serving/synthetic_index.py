@@ -99,14 +99,14 @@ def add_instance(session, uid: str, series_uid: str, at: float, *, images: bool)
     )
 
 
-def add_stack(session, uid: str, state: str, at: float) -> int:  # type: ignore[no-untyped-def]
+def add_stack(session, uid: str, state: str, at: float, version: int = 1) -> int:  # type: ignore[no-untyped-def]
     """Write a stack in ``state`` with the history, results and deliveries that go with it, and return its id."""
     code, reason = REASONS.get(state, ("", ""))
     pictured = state in ("done", "held", "delivering", "dismissed")
     stack = StackVersion(
         study_uid=uid,
         key=f"key-{uid}",
-        version=1,
+        version=version,
         state=state,
         task="" if state == "not_processed" else "cardiac",
         code=code,
