@@ -36,6 +36,7 @@ from serving.archive import Archive, Incoming
 from serving.index import receipts
 from serving.index.database import Database
 from serving.index.records import INSTANCE, SERIES, STUDY, attributes
+from serving.metrics import note_received
 from serving.receive.activity import Activity, Carrier
 from serving.receive.sameness import Differences, Verdict, differences
 from serving.receive.writer import Writer
@@ -281,6 +282,7 @@ class Pending:
         stored = self._future is not None and self._future.result()
         outcome = "stored" if stored else self._intake.settle(arrival)
         faults.point("receive:after")
+        note_received(arrival.source, arrival.incoming.size)
         return Accepted(arrival.sop_class_uid, arrival.sop_uid, arrival.series_uid, arrival.study_uid, outcome)
 
 
