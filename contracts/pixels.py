@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
@@ -86,9 +87,12 @@ def _check_decodable(header: Dataset) -> None:
 
 def _decoded(path: Path, header: Dataset, frames: Sequence[int]) -> Iterator[NDArray[np.generic]]:
     try:
-        if UID(header.file_meta.TransferSyntaxUID).is_encapsulated:
+        syntax = UID(header.file_meta.TransferSyntaxUID)
+        if syntax.is_encapsulated:
             _check_codestreams(path, header, set(frames))
-        yield from iter_pixels(path, raw=True, indices=[frame - 1 for frame in frames])
+        # pydicom reads frames of a file one by one, but does not see into a deflated file
+        source = dcmread(path) if syntax.is_deflated else path
+        yield from iter_pixels(source, raw=True, indices=[frame - 1 for frame in frames])
     except Refused:
         raise
     except Exception as error:  # decoders raise anything on a broken codestream

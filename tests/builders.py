@@ -48,7 +48,7 @@ def unit_cosines(row: ArrayLike, column: ArrayLike) -> Cosines:
 
 
 SHORT_AXIS = unit_cosines((0.74, 0.62, 0.28), (-0.09, 0.5, -0.86))
-"""Short-axis planes of an average heart; the normal points along (0.67, -0.61, -0.42), from base to apex."""
+"""Short-axis planes of an average heart; the normal points along (-0.67, 0.61, 0.42), from apex to base."""
 _NORMAL = np.cross(SHORT_AXIS[:3], SHORT_AXIS[3:])
 FOUR_CHAMBER = unit_cosines(_NORMAL, SHORT_AXIS[:3])
 TWO_CHAMBER = unit_cosines(_NORMAL, SHORT_AXIS[3:])
@@ -160,7 +160,7 @@ class Exam:
         frame_of_reference_per_instance: bool = False,
         **attributes: object,
     ) -> list[FileDataset]:
-        """Return parallel slices with several images each, base first, times inside.
+        """Return parallel slices with several images each, in ascending order, times inside.
 
         ``attributes`` of :meth:`image`; a trigger time of None leaves the trigger times out.
         """
