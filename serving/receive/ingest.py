@@ -64,6 +64,10 @@ def statuses(error: BaseException) -> tuple[int, int]:
     return answer.dimse, answer.stow
 
 
+TRIES = 20
+"""Others may change what is current while a copy is compared with it; then the comparison begins again."""
+
+
 @dataclass(frozen=True)
 class Accepted:
     """What was accepted. ``outcome``: ``stored``, ``repeated``, ``revised`` or ``returned``."""
@@ -205,8 +209,11 @@ class Intake:
         return self._writer.submit(lambda session: receipts.add_new(session, arrival))
 
     def settle(self, arrival: receipts.Arrival) -> str:
-        """Decide about an object whose UID is known; used by :class:`Pending`."""
-        while True:
+        """Decide about an object whose UID is known; used by :class:`Pending`.
+
+        Raises ``Refused("different_pixels")``, and ``Broken("archive_damaged")`` where the known file is not there.
+        """
+        for _ in range(TRIES):
             with self.db.read() as session:
                 known = receipts.current(session, arrival.study_uid, arrival.sop_uid)
             try:
@@ -231,6 +238,7 @@ class Intake:
                     "one just sent is kept aside. Send it under a UID of its own.",
                 )
             return outcome
+        raise Broken("archive_damaged", "An object with this UID is known here, but its file cannot be found.")
 
     def _differences(self, key: str, arrival: receipts.Arrival) -> Differences:
         return differences(self.archive.path(key), self._path(arrival))

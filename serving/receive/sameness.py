@@ -21,7 +21,9 @@ from pydicom import dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_sequence
+from pydicom.filewriter import write_data_element
 from pydicom.pixels.utils import iter_pixels
 from pydicom.tag import BaseTag
 
@@ -36,7 +38,6 @@ NOT_COMPARED = frozenset({0x00080001, 0x7FE00001, 0x7FE00002, 0xFFFCFFFC})
 GEOMETRY = frozenset(
     {
         0x00180050,  # slice thickness
-        0x00180088,  # spacing between slices
         0x00200032,  # position
         0x00200037,  # orientation
         0x00200052,  # frame of reference
@@ -188,13 +189,13 @@ class _Reader:
         return b"".join(whole)
 
     def _converted(self, element: DataElement) -> bytes:
-        """Elements that pydicom converts while it reads: the character set, sequences."""
-        value = element.value
+        """Elements that pydicom converts while it reads: sequences, and what it must know to read others."""
         if element.VR == "SQ":
-            return self._items(value)
-        parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
-        text = "\\".join("" if part is None else str(part) for part in parts)
-        return _canonical(element.VR, text.encode("utf-8", "surrogateescape"))
+            return self._items(element.value)
+        buffer = DicomBytesIO()
+        buffer.is_little_endian, buffer.is_implicit_VR = True, True
+        write_data_element(buffer, element, ["utf-8"])
+        return _canonical(_vr(element.tag, element), buffer.getvalue()[8:])
 
     def _in_little_endian(self, raw: bytes, vr: str) -> bytes:
         size = WORDS.get(vr, 1)
@@ -257,7 +258,7 @@ def _pixels(path: Path, reader: _Reader, dataset: Dataset) -> str:
     if tag == 0x7FE00010:
         try:
             for frame in iter_pixels(path):
-                digest.update(np.ascontiguousarray(frame).tobytes())
+                digest.update(np.ascontiguousarray(frame, frame.dtype.newbyteorder("<")).tobytes())
             return digest.hexdigest()
         except Exception:
             digest = hashlib.sha256(b"encoded")

@@ -106,7 +106,8 @@ async def _explain(_: Request, error: Exception) -> JSONResponse:
 @contextmanager
 def receiving(home: Path, **settings: Any) -> Iterator[Receiving]:
     """Give a receiving side under ``home``."""
-    made = Settings(home=home, dicom_port=0, min_free_gb=0, **settings)
+    home.mkdir(parents=True, exist_ok=True)
+    made = Settings(home=home, **{"dicom_port": 0, "min_free_gb": 0, **settings})
     db = Database(made.sqlite_url)
     db.migrate()
     archive, activity, guard = Archive(home, made.quarantine_mb), Activity(), Guard(made)

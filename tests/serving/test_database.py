@@ -48,10 +48,14 @@ def test_a_commit_is_on_the_disk_when_it_returns(db: Database) -> None:
 
 
 def test_an_exception_undoes_the_whole_block(db: Database) -> None:
-    with pytest.raises(ZeroDivisionError), db.write() as session:
-        session.add(stone("1"))
-        session.flush()
-        raise ZeroDivisionError
+    def fail() -> None:
+        with db.write() as session:
+            session.add(stone("1"))
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with db.read() as session:
         assert session.scalars(select(Tombstone)).all() == []
 
