@@ -98,7 +98,7 @@ def read_header(path: Path) -> Dataset:
     settle()
     with path.open("rb") as file, _reading():
         header = _read_deflated(file) if _is_deflated(file) else _read_plain(file, path.stat().st_size)
-    check_identity(header)
+        check_identity(header)
     return header
 
 

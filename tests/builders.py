@@ -52,6 +52,7 @@ SHORT_AXIS = unit_cosines((0.74, 0.62, 0.28), (-0.09, 0.5, -0.86))
 _NORMAL = np.cross(SHORT_AXIS[:3], SHORT_AXIS[3:])
 FOUR_CHAMBER = unit_cosines(_NORMAL, SHORT_AXIS[:3])
 TWO_CHAMBER = unit_cosines(_NORMAL, SHORT_AXIS[3:])
+PROSTATE = unit_cosines((1, 0, 0.05), (0, 0.98, -0.2))
 
 
 def axis_aligned() -> Iterator[Cosines]:
@@ -311,12 +312,12 @@ class Exam:
             FlipAngle=150,
         )
 
-    def prostate(self, slices: int = 19) -> list[FileDataset]:
-        """Return axial T2 images of the prostate."""
+    def prostate(self, slices: int = 19, orientation: Cosines = PROSTATE) -> list[FileDataset]:
+        """Return T2 images of the prostate, axial ones tilted a little."""
         made = self.stack(
             slices,
             1,
-            orientation=unit_cosines((1, 0, 0.05), (0, 0.98, -0.2)),
+            orientation=orientation,
             distance=3.0,
             TriggerTime=None,
             CardiacNumberOfImages=None,
