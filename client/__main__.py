@@ -138,7 +138,8 @@ def retry(
         counts = {uid: gateway.retry(uid) for uid in dict.fromkeys(uids)}
     if as_json:
         put_json({"studies": [{"study_uid": uid, "stacks": count} for uid, count in counts.items()]})
-    words.print(f"{len(counts)} studies: {sum(counts.values())} stacks run again, waiting deliveries are tried now.")
+    studies = f"{len(counts)} {'study' if len(counts) == 1 else 'studies'}"
+    words.print(f"{studies}: {sum(counts.values())} stacks run again, waiting deliveries are tried now.")
 
 
 @app.command()
@@ -195,8 +196,8 @@ def cardiac(
     made = write_cardiac(folder, slices=slices, phases=phases, split_series=split_series)
     words, _ = consoles(as_json)
     if as_json:
-        put_json({"paths": [str(path) for path in made.paths], "truth": [str(path) for path in made.truth]})
-    words.print(f"{len(made.paths)} images and {len(made.truth)} masks under {folder}", soft_wrap=True)
+        put_json({"paths": [str(path) for path in made.paths], "masks": [str(path) for path in made.masks]})
+    words.print(f"{len(made.paths)} images and {len(made.masks)} masks under {folder}", soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -73,8 +73,8 @@ def next_step(study: Study, stack: Stack, base: str) -> str:
 
 def print_sent(console: Console, sent: Sent) -> None:
     """Say how many files went, and name those that did not."""
-    stored = sent.files - len(sent.refused)
-    console.print(f"{stored} of {sent.files} files stored, {len(sent.study_uids)} studies.")
+    stored, studies = sent.files - len(sent.refused), len(sent.study_uids)
+    console.print(f"{stored} of {sent.files} files stored, {studies} {'study' if studies == 1 else 'studies'}.")
     _print_problems(console, "Not stored", sent.refused, "red")
     _print_problems(console, "Skipped", sent.skipped, "dim")
 
