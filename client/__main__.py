@@ -183,7 +183,7 @@ def echo(
 @sample.command()
 def cardiac(
     folder: Annotated[Path, typer.Argument(help="Folder to write into.", show_default=False)],
-    slices: Annotated[int, typer.Option(min=3, max=40)] = 9,
+    slices: Annotated[int, typer.Option(min=3, max=40)] = 10,
     phases: Annotated[int, typer.Option(min=1, max=60)] = 20,
     split_series: Annotated[
         bool, typer.Option("--split-series", help="One series a slice, as some scanners do.")
@@ -196,8 +196,15 @@ def cardiac(
     made = write_cardiac(folder, slices=slices, phases=phases, split_series=split_series)
     words, _ = consoles(as_json)
     if as_json:
-        put_json({"paths": [str(path) for path in made.paths], "masks": [str(path) for path in made.masks]})
-    words.print(f"{len(made.paths)} images and {len(made.masks)} masks under {folder}", soft_wrap=True)
+        document = {
+            "study_uid": made.study_uid,
+            "images": [str(path) for path in made.paths],
+            "masks": [str(path) for path in made.masks],
+        }
+        put_json(document)
+    images, masks = folder / "images", folder / "masks"
+    words.print(f"{len(made.paths)} images in {images}, {len(made.masks)} masks in {masks}", soft_wrap=True)
+    words.print(f"Send them: {PROGRAM} send {images} --wait --out results", soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
