@@ -8,8 +8,8 @@ changed gets a new version, an unchanged one runs nothing again.
 import json
 import time
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
 
 from contracts.errors import NotYet
 from contracts.stacks import Instance as Described
@@ -65,8 +65,10 @@ class Settler:
                 "at": round(time.time(), 3),
                 "why": "declared" if declared else f"nothing for {self._settings.quiet_period_s:g} s",
             }
-            for stack in stacks_of(_instances(session, study_uid)):
+            stacks = stacks_of(_instances(session, study_uid))
+            for stack in stacks:
                 self._version(session, stack, record)
+            _retire(session, study_uid, {stack.key for stack in stacks})
             study.settled_at = study.last_received_at
         return True
 
@@ -77,7 +79,7 @@ class Settler:
             .order_by(StackVersion.version.desc())
             .limit(1)
         )
-        if latest is not None and latest.digest == stack.digest:
+        if latest is not None and latest.current and latest.digest == stack.digest:
             offer_again(session, latest, self._settings)
             return
         if latest is not None:
@@ -87,6 +89,15 @@ class Settler:
         session.add(version)
         session.flush()
         admit(session, version, stack, self._rules, who="segloop")
+
+
+def _retire(session: Session, study_uid: str, keys: set[str]) -> None:
+    """Take back versions of stacks that are no more: later instances of theirs joined them to another stack."""
+    current = session.scalars(select(StackVersion).where(StackVersion.study_uid == study_uid, StackVersion.current))
+    for version in current:
+        if version.key not in keys:
+            version.current = False
+            withdraw(session, version.id)
 
 
 def new_version(stack: Stack, record: dict[str, object], number: int) -> StackVersion:
@@ -136,8 +147,13 @@ def stack_of(session: Session, version: StackVersion) -> Stack:
 
 
 def _instances(session: Session, study_uid: str) -> list[Described]:
+    """Instances of a study in order of their first arrival: a revision keeps its place, and so its stack the key."""
+    earlier = aliased(Instance)
+    first = select(func.min(earlier.id)).where(earlier.study_uid == study_uid, earlier.sop_uid == Instance.sop_uid)
     rows = session.scalars(
-        select(Instance).where(Instance.study_uid == study_uid, Instance.kind == "source").order_by(Instance.id)
+        select(Instance)
+        .where(Instance.study_uid == study_uid, Instance.kind == "source")
+        .order_by(first.scalar_subquery())
     )
     return [from_json({**row.description, "revision": row.revision}) for row in rows]
 

@@ -77,6 +77,32 @@ def test_a_late_slice_makes_a_new_version_and_keeps_the_key(parts, exam):
     assert old.digest != new.digest
 
 
+def test_a_whole_study_sent_again_with_another_name_keeps_its_stack(parts, exam):
+    """A corrected patient name makes every instance a new revision, in whatever order it comes."""
+    images = exam.short_axis(series_per_position=True)
+    parts.receive(images)
+    parts.settle()
+    for image in images:
+        image.PatientName = "Corrected^Name"
+    assert {accepted.outcome for accepted in parts.receive(images[::-1])} == {"revised"}
+    parts.settle()
+    old, new = parts.stacks(current=False)
+    assert (old.key, old.current, new.version, new.current) == (new.key, False, 2, True)
+
+
+def test_a_stack_that_late_instances_join_to_another_is_no_longer_current(parts, exam):
+    """One image alone of a frame of reference of its own; with its fellows it belongs to the cine."""
+    images = exam.short_axis(series_per_position=True, frame_of_reference_per_instance=True)
+    late = images[-2:]
+    parts.receive(images[:-2])
+    parts.settle()
+    assert len(parts.stacks()) == 2
+    parts.receive(late)
+    parts.settle()
+    (stack,) = parts.stacks()
+    assert (stack.version, len(stack.instance_uids)) == (2, len(images))
+
+
 def test_an_open_association_defers_and_its_end_does_not(parts, exam):
     images = exam.short_axis()
     with parts.activity.carrying() as carrier:
