@@ -26,7 +26,6 @@ from serving.receive.ingest import Accepted, Intake, Pending, statuses
 
 log = structlog.get_logger(__name__)
 
-PIECE = 1 << 18
 MOST_PREAMBLE = 1 << 16
 MOST_PARTS = 100_000
 WINDOW = 64
@@ -164,14 +163,10 @@ async def _receive(request: Request, source: str, study: str | None, intake: Int
 
 async def _drain(request: Request, body: Body) -> Exception | None:
     """Push the body of the request through the parser; return what ended it early, if anything did."""
-    held = bytearray()
     try:
         async for chunk in request.stream():
-            held += chunk
-            if len(held) >= PIECE:
-                piece, held = bytes(held), bytearray()
-                await anyio.to_thread.run_sync(body.write, piece)
-        await anyio.to_thread.run_sync(body.write, bytes(held))
+            if chunk:
+                await anyio.to_thread.run_sync(body.write, chunk)
     except (FormParserError, SegloopError, ClientDisconnect) as error:
         return error
     except Exception as error:
