@@ -276,6 +276,7 @@ def test_every_route_of_the_whole_gateway_wants_an_identity(tmp_path: Path) -> N
 
     settings = Settings(
         home=tmp_path / "home",
+        model_repository=tmp_path,
         tokens=write_tokens(tmp_path),
         allowed_ae_titles="SCANNER1",
         tls_terminated_by_proxy=True,

@@ -74,7 +74,7 @@ function look(viewer) {
   const query = new URLSearchParams();
   for (const slider of all("[data-name]", viewer)) {
     query.set(slider.dataset.name, slider.value);
-    one("output", slider.parentElement).textContent = `${slider.value} of ${slider.max}`;
+    slider.nextElementSibling.textContent = `${slider.value} of ${slider.max}`;
   }
   const boxes = all("[data-label]", viewer);
   if (boxes.some((box) => !box.checked)) query.set("labels", boxes.filter((box) => box.checked).map((box) => box.dataset.label).join(","));
