@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 from rich.console import Console
 from rich.panel import Panel
@@ -87,7 +88,11 @@ def gateway(console: Console) -> Iterator[Settings]:
     kept |= {f"SEGLOOP_{name}": os.environ[f"SEGLOOP_{name}"] for name in KEPT if f"SEGLOOP_{name}" in os.environ}
     for name in [name for name in os.environ if name not in kept]:
         del os.environ[name]
-    settings = Settings(home=FOLDER)
+    try:
+        settings = Settings(home=FOLDER)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise Usage("bad_settings", f"SEGLOOP_{str(fault['loc'][0]).upper()}: {fault['msg']}.") from error
     check_port(settings.http_port, "SEGLOOP_HTTP_PORT")
     check_port(settings.dicom_port, "SEGLOOP_DICOM_PORT")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -179,7 +184,7 @@ def answer_sample(console: Console, settings: Settings) -> Shown:
         saved = one.save(study, FOLDER / "out")
     stack = next((stack for stack in study.stacks if stack.results), None)
     if stack is None or study.state not in ("done", "delivering"):
-        reasons = "; ".join(f"{stack.state}: {stack.reason}" for stack in study.stacks)
+        reasons = "; ".join(f"{stack.state}: {stack.reason.rstrip('.')}" for stack in study.stacks)
         raise Broken("not_answered", f"The study was not answered ({study.state}): {reasons}. Log: {shorter(LOG)}.")
     folder = next(path.parent for path in saved)
     picture = Path(shutil.copy(folder / "overlay.png", FOLDER / "overlay.png"))
