@@ -137,6 +137,8 @@ def _reading() -> Iterator[None]:
         raise Refused("not_dicom", "The object is no DICOM file (PS3.10): its 'DICM' prefix is missing.") from None
     except OSError:
         raise
+    except (EOFError, UnboundLocalError):  # the second is how pydicom's reader ends at an unexpected end of the file
+        raise Refused("truncated", "The object ends inside a sequence; send it again as a whole.") from None
     except Exception as error:
         raise Refused("not_dicom", f"The object cannot be read as DICOM ({type(error).__name__}).") from None
 

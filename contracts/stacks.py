@@ -31,6 +31,8 @@ __all__ = ["Instance", "Plane", "Stack", "describe", "from_json", "stacks_of", "
 
 LINE_TOLERANCE_MM = 1.0
 """Two stacks whose slices lie on lines further apart than this are two, even where all else agrees."""
+MISSING_SHARE = 0.2
+"""A series that has fewer images a slice than its stack by at most this share lacks some; one with less is another."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,14 @@ def stacks_of(instances: Sequence[Instance]) -> list[Stack]:
 
     The same instances in another order give the same stacks (their order and keys may differ); instances that are
     appended leave the keys of the stacks that were there. Instances without images are left out.
+
+    Large parts look for a stack first, so that single slices fill their gaps; then those with the usual number of
+    images, so that a trial shot takes no place of a slice; then by series number.
     """
     parts = _parts([instance for instance in instances if instance.has_images])
+    usual = Counter(part.images for part in parts)
     gathered: list[list[_Part]] = []
-    for part in sorted(parts, key=lambda p: p.rank):
+    for part in sorted(parts, key=lambda p: (-len(p.positions), -usual[p.images], *p.rank)):
         home = next((group for group in gathered if _belongs(part, group)), None)
         if home is None:
             gathered.append([part])
@@ -132,15 +138,16 @@ class _Part:
 
     @cached_property
     def rank(self) -> tuple[object, ...]:
-        """Order in which parts look for a stack: large ones first, so that single slices fill their gaps."""
-        number = self.first.attributes.get("SeriesNumber")
-        number = number if isinstance(number, int | float) else 0
-        return (-len(self.positions), number, self.first.series_uid, self.geometry_rank)
+        """Order in which equal parts look for a stack, whatever came first."""
+        orientation = self.plane.orientation if self.plane else ()
+        number = self.number("SeriesNumber") or 0.0
+        return (number, self.first.series_uid, self.first.sop_class_uid, self.first.rows, orientation)
 
-    @property
-    def geometry_rank(self) -> tuple[object, ...]:
-        """Order of the parts of one series, whatever came first."""
-        return (self.first.sop_class_uid, self.first.rows, self.plane.orientation if self.plane else ())
+    @cached_property
+    def images(self) -> int:
+        """Number of images a slice position has as a rule."""
+        planes = sum(len(instance.planes) for instance in self.members)
+        return round(planes / max(1, len(self.positions)))
 
     @cached_property
     def acquisition(self) -> tuple[object, ...]:
@@ -208,6 +215,8 @@ def _belongs(part: _Part, group: Sequence[_Part]) -> bool:
     if part.acquisition != opener.acquisition or not _same_reference(part, opener):
         return False
     if not (_near(part, opener, "EchoTime", 0.1) and _near(part, opener, "FlipAngle", 0.25)):
+        return False
+    if abs(part.images - opener.images) > max(1.0, MISSING_SHARE * max(part.images, opener.images)):
         return False
     if len(part.positions) > 1 and not _same_stack_of_many(part, opener):
         return False

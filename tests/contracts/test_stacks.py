@@ -135,6 +135,24 @@ def test_a_repeated_slice_stays_apart_and_the_stack_remains() -> None:
     assert content(stacks_of(cine)) <= content(made)
 
 
+def test_a_trial_shot_takes_no_place_of_a_slice() -> None:
+    """Before the cine one slice is often tried, with other settings or without phases; the cine must stay whole."""
+    exam = Exam()
+    for phases in (1, 5, 6):
+        trial = described(exam.stack(1, phases, CardiacNumberOfImages=phases))
+        beside = described(exam.stack(3, 1, origin=(80.0, -90.0, -10.0), CardiacNumberOfImages=1))
+        cine = described(exam.short_axis(slices=5, phases=5 if phases < 5 else 7, series_per_position=True))
+        made = stacks_of([*trial, *beside, *cine])
+        assert content(stacks_of(cine)) <= content(made)
+
+
+def test_a_series_that_lacks_a_few_images_belongs_to_its_stack_all_the_same() -> None:
+    """So that the stack is refused with what is missing, and not segmented without that slice."""
+    cine = described(Exam().short_axis(slices=5, phases=10, series_per_position=True))
+    (stack,) = stacks_of([*cine[:12], *cine[14:]])
+    assert len(stack.instances) == 48
+
+
 def test_a_slice_that_was_measured_later_fills_its_gap() -> None:
     exam = Exam()
     cine = described(exam.short_axis(slices=6, phases=2))
