@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from contracts.pictures import overlay_sheet, thumbnail
 from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,7 +15,8 @@ from sqlalchemy.orm import Session
 from contracts import identifiers
 from contracts.dicom import read_header
 from contracts.errors import Broken, NotYet, Refused, SegloopError, answer_to
-from contracts.measurements import measure
+from contracts.measurements import LV, Measurements, measure
+from contracts.pictures import overlay_sheet, thumbnail
 from contracts.segment import segment
 from contracts.segmentations import Provenance, result_uids, write_segmentation
 from contracts.tasks import Task
@@ -102,7 +102,8 @@ class Steps:
             task = Task(session.get_one(StackVersion, stack_id).task)
         engine = self._engines.serving(task)
         segmented = segment(images, engine.contract, engine.run)
-        measurements = _measure(segmented.labels, grid, task)
+        figures = _measure(segmented.labels, grid, task)
+        measurements = figures.to_json() if figures else {}
         faults.point("predict:inside")
         folder.save_labels(segmented.labels)
         folder.save_json("grid.json", grid.to_json())
@@ -122,6 +123,7 @@ class Steps:
             version.findings = {
                 "measurements": measurements,
                 "warnings": list(grid.warnings),
+                "lv_by_phase": [round(float(value), 1) for value in figures.volumes[:, LV - 1]] if figures else [],
                 "phases": grid.phases,
                 "slices": grid.slices,
                 "frame_of_reference_derived": grid.frame_of_reference_derived,
@@ -188,11 +190,11 @@ class Steps:
         return state
 
 
-def _measure(labels: NDArray[np.uint8], grid: Grid, task: Task) -> dict[str, float | int | str | None]:
+def _measure(labels: NDArray[np.uint8], grid: Grid, task: Task) -> Measurements | None:
     if task is not Task.CARDIAC:
-        return {}
+        return None
     voxel_mm3 = None if grid.voxel_ml is None else grid.voxel_ml * 1000
-    return measure(labels, voxel_mm3).to_json()
+    return measure(labels, voxel_mm3)
 
 
 def _paths(session: Session, archive: Archive, version: StackVersion) -> dict[str, Path]:
