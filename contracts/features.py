@@ -18,8 +18,9 @@ def features_of(instances: Sequence[Instance]) -> dict[str, object]:
     ``positions`` and ``images_per_position`` (median) count; ``slice_distance_mm`` is the median gap,
     ``row_spacing_mm``, ``column_spacing_mm``, ``field_of_view_mm`` (longer side); ``angle_to_long_axis_deg`` and
     ``angle_to_body_axis_deg`` are those of the slice normal, up to its sign; ``phase_interval_ms`` is the median step
-    of trigger times within a position, ``span_s`` the longest acquisition of one position. Attributes of :data:`contracts.describe.KEYWORDS` come under their keyword as the
-    list of different values, or a single one where all agree.
+    of trigger times within a position, ``span_s`` the longest acquisition of one position. Attributes of
+    :data:`contracts.describe.KEYWORDS` come under their keyword: one value where all instances agree, else the list of
+    the different ones.
     """
     found: dict[str, object] = {
         "modality": instances[0].modality,
