@@ -21,7 +21,7 @@ from contracts.errors import Broken, NotFound, NotYet, Refused, Unreachable, Usa
 from tests.client.stand_in import Script, gateway
 from tests.serving.deliver_peers import ScpScript, scp, write_object
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from client.__main__ import main
 from tests.client.stand_in import Script, gateway
 from tests.serving.deliver_peers import ScpScript, scp, write_object
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 Output = pytest.CaptureFixture[str]
 
 

@@ -1,6 +1,7 @@
 """Receivers for tests of delivery, on loopback: a C-STORE SCP and a STOW-RS server whose answers are scripted."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ def scp(
     classes: tuple[str, ...] = (SegmentationStorage,),
     implicit_only: bool = False,
     port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
     """Run a C-STORE SCP that insists on its own title; gives its port."""
     entity = AE(ae_title=title)
@@ -80,7 +82,9 @@ def scp(
         return script.statuses.pop(0) if len(script.statuses) > 1 else script.statuses[0]
 
     port = port or find_free_port()
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)])
+    server = entity.start_server(
+        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)], ssl_context=tls
+    )
     try:
         yield port
     finally:

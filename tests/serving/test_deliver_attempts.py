@@ -1,5 +1,7 @@
 """One try against real receivers: what arrives, what is booked, and that a repeat after a crash harms nothing."""
 
+import gc
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,14 @@ from serving.settings import Settings
 from tests.serving.deliver_peers import ScpScript, StowScript, scp, stow_peer, write_object
 
 # pynetdicom drops the socket of a connection that failed without closing it; it is closed at once all the same.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def sockets_of_broken_connections() -> Iterator[None]:
+    """Collect them while their warning is still ignored."""
+    yield
+    gc.collect()
 
 
 def dimse_place(port: int, **more: object) -> DimseDestination:
@@ -102,6 +111,28 @@ def test_tls_towards_a_plain_receiver_does_not_send(dicom_file: Path) -> None:
     assert answer.verdict is Verdict.TRANSIENT
     assert missing.verdict is Verdict.PERMANENT
     assert script.received == []
+
+
+def test_tls_sends_to_whom_the_certificate_names_and_shows_our_own(
+    dicom_file: Path, tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-days", "2"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    strict = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate)
+    strict.load_cert_chain(certificate, key)
+    strict.verify_mode = ssl.CERT_REQUIRED
+    ours = Settings(dicom_tls=True, tls_certificate=certificate, tls_key=key)
+    script = ScpScript()
+    with scp(script, tls=strict) as port:
+        known = dimse_place(port, tls=True, ca_file=str(certificate))
+        assert dimse.store(dicom_file, known, ours).verdict is Verdict.DELIVERED
+        assert dimse.store(dicom_file, known, Settings()).verdict is Verdict.TRANSIENT  # it demands a certificate
+        assert dimse.store(dicom_file, dimse_place(port, tls=True), ours).verdict is Verdict.TRANSIENT
+        other_name = dimse_place(port, tls=True, ca_file=str(certificate), host="localhost")
+        assert dimse.store(dicom_file, other_name, ours).verdict is Verdict.TRANSIENT
+    assert script.received == ["2.25.1"]
 
 
 def test_dcmtk_takes_it(tmp_path: Path, program: Callable[[str], str], free_port: Callable[[], int]) -> None:
