@@ -70,6 +70,8 @@ def duration(seconds: float) -> str:
     """Return how long a step took, in a unit that keeps two or three digits."""
     if seconds < 0.0995:
         return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.995:
+        return f"{seconds:.2f} s"
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min"

@@ -1,0 +1,210 @@
+"""What pages say: units, times, advice; and each page of each state without a browser."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.tasks import Task
+from scripts import make_docs
+from serving import pages
+from serving.archive import Archive
+from serving.engines.pool import EnginePool
+from serving.guard import Guard
+from serving.index.database import Database
+from serving.index.models import StackVersion, Study
+from serving.pages import words
+from serving.pipeline.states import TRANSITIONS
+from serving.settings import Settings
+from tests.serving import synthetic_index
+
+SCRIPT = '<script>alert("x")</script>'
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """An index with a study in every state."""
+    found = synthetic_index.database(tmp_path_factory.mktemp("pages"))
+    synthetic_index.fill(found)
+    yield found
+    found.close()
+
+
+def client(db: Database, folder: Path, **settings: object) -> TestClient:
+    chosen = Settings(home=folder, model_repository=folder, **settings)  # type: ignore[arg-type]
+    app = FastAPI()
+    app.include_router(pages.router(db, Archive(folder), EnginePool(chosen), Guard(chosen), chosen))
+    return TestClient(app)
+
+
+@pytest.mark.parametrize("state", [*synthetic_index.STATES, "receiving"])
+def test_each_state_has_its_page_with_word_shape_reason_and_advice(db: Database, tmp_path: Path, state: str) -> None:
+    text = client(db, tmp_path).get(f"/studies/{synthetic_index.study_uid(state)}").text
+    assert "Research use only" in text
+    assert f"mark is-{state}" in text
+    assert "<svg" in text
+    code, reason = synthetic_index.REASONS.get(state, ("", ""))
+    assert reason.replace("'", "&#39;") in text
+    if state in ("held", "refused", "failed", "not_processed"):
+        assert words.advice(state, code).split(":")[0].replace("'", "&#39;") in text
+    assert ("/release" in text) == (state == "held")
+
+
+def test_every_state_and_every_reason_to_act_is_worded() -> None:
+    assert set(words.STATES) == (set(TRANSITIONS) - {""}) | {"receiving"}
+    assert all(words.advice(state, "") for state in ("held", "refused", "failed", "not_processed"))
+    assert words.advice("not_processed", "no_model") != words.advice("not_processed", "no_rule")
+
+
+def test_what_a_sender_wrote_is_text_and_never_markup(tmp_path: Path) -> None:
+    db = synthetic_index.database(tmp_path)
+    synthetic_index.fill(db)
+    uid = synthetic_index.study_uid("refused")
+    with db.write() as session:
+        for study in session.query(Study):
+            study.attributes = synthetic_index.attributes(SCRIPT, 1)
+        for stack in session.query(StackVersion):
+            stack.reason, stack.code, stack.series_uids = SCRIPT, SCRIPT, [SCRIPT]
+    seen = client(db, tmp_path)
+    for path in (
+        "/",
+        f"/studies/{uid}",
+        f"/?q={SCRIPT}",
+        f"/studies/{SCRIPT.replace('/', '')}",
+        f"/sign-in?next={SCRIPT}",
+    ):
+        answer = seen.get(path)
+        assert "<script>" not in answer.text, path
+    db.close()
+
+
+def test_deleted_and_unknown_studies_say_so(db: Database, tmp_path: Path) -> None:
+    seen = client(db, tmp_path)
+    gone = seen.get(f"/studies/{synthetic_index.ROOT}.99")
+    assert (gone.status_code, "by anna: asked for" in gone.text) == (404, True)
+    assert seen.get("/studies/1.2.3").status_code == 404
+
+
+def test_only_pages_with_something_in_progress_look_often(db: Database, tmp_path: Path) -> None:
+    seen = client(db, tmp_path)
+
+    def refresh(path: str) -> int:
+        return int(re.findall(r'data-refresh="(\d+)"', seen.get(path).text)[0])
+
+    busy = {state: refresh(f"/studies/{synthetic_index.study_uid(state)}") for state in synthetic_index.STATES}
+    assert {state for state, wait in busy.items() if wait == 2} == {"processing", "delivering", "complete"}
+    assert refresh("/") == 2
+    assert refresh("/sign-in") == 0
+
+
+def test_the_empty_list_names_this_machine_where_every_address_is_listened_on(tmp_path: Path) -> None:
+    db = synthetic_index.database(tmp_path)
+    text = client(db, tmp_path, dicom_host="0.0.0.0", ae_title="OURS").get("/").text
+    assert "OURS@testserver:11112" in text
+    assert "0.0.0.0" not in text
+    db.close()
+
+
+# --- words
+
+
+@given(gap=st.floats(-1e7, 1e7), now=st.floats(1e9, 2e9))
+def test_relative_times_name_the_largest_whole_unit_and_its_direction(gap: float, now: float) -> None:
+    text = words.ago(now - gap, now)
+    if text == "now":
+        assert abs(gap) < 5.001
+        return
+    number, unit = re.fullmatch(r"(?:in )?(\d+) (d|h|min|s)(?: ago)?", text).groups()  # type: ignore[union-attr]
+    size = {"d": 86400, "h": 3600, "min": 60, "s": 1}[unit]
+    assert int(number) * size <= abs(gap) + 1e-3 < (int(number) + 1) * size + 1e-2
+    assert text.endswith("ago") == (gap > 0)
+    assert text.startswith("in ") == (gap < 0)
+
+
+def test_absolute_times_are_utc() -> None:
+    assert words.absolute(0) == "1970-01-01 00:00:00 UTC"
+    assert words.iso(1.9) == "1970-01-01T00:00:01Z"
+
+
+@given(seconds=st.floats(0, 1e5))
+def test_durations_carry_a_unit_and_few_digits(seconds: float) -> None:
+    number, unit = words.duration(seconds).split(" ")
+    assert unit in ("ms", "s", "min")
+    factor = {"ms": 0.001, "s": 1, "min": 60}[unit]
+    assert float(number) * factor == pytest.approx(seconds, rel=0.06, abs=0.0006)
+
+
+def test_numbers_carry_their_units() -> None:
+    found = {short: value for _, short, value in words.measured(synthetic_index.FINDINGS["measurements"])}  # type: ignore[arg-type]
+    assert found == {"EDV": "142.3 mL", "ESV": "61.0 mL", "SV": "81.3 mL", "EF": "57.1 %", "LV mass": "101.5 g"}
+    voxels = {"edv_voxels": 123456, "esv_voxels": 5, "ed_phase": 3, "odd": math.nan, "ef_percent": None}
+    assert [value for *_, value in words.measured(voxels)] == ["123,456 voxels", "5 voxels"]
+    assert [short for short, _ in words.summary(voxels)] == ["EDV", "ESV"]
+
+
+@given(values=st.lists(st.floats(0, 500), min_size=2, max_size=40).filter(lambda values: max(values) > 0.01))
+def test_a_curve_stays_inside_its_frame_and_in_order(values: list[float]) -> None:
+    found = words.curve(values)
+    assert found is not None
+    dots: list[tuple[float, float]] = found["dots"]  # type: ignore[assignment]
+    assert len(dots) == len(values)
+    assert [x for x, _ in dots] == sorted(x for x, _ in dots)
+    assert all(0 <= x <= 320 and 0 <= y <= 90 for x, y in dots)
+    assert dots[values.index(max(values))][1] == min(y for _, y in dots)
+
+
+@pytest.mark.parametrize("odd", [None, [], [1.0], [0, 0], ["a", 2], {"a": 1}, [None, 3]])
+def test_no_curve_where_there_is_none(odd: object) -> None:
+    assert words.curve(odd) is None
+
+
+def test_deliveries_are_summed_up_by_destination_and_state() -> None:
+    def one(place: str, state: str, attempts: int, next_at: float, at: float, said: str) -> dict[str, object]:
+        times = {"attempts": attempts, "next_at": next_at, "changed_at": at}
+        return {"destination": place, "state": state, "last_answer": said, **times}
+
+    rows = [
+        one("a", "waiting", 1, 50, 5, "old"),
+        one("a", "waiting", 3, 40, 6, "new"),
+        one("a", "delivered", 1, 0, 7, "ok"),
+    ]
+    rows += [one("b", "rejected", 2, 90, 8, "no")]
+    found = words.by_destination(rows)
+    assert [(group["destination"], group["state"], group["count"]) for group in found] == [
+        ("a", "waiting", 2),
+        ("a", "delivered", 1),
+        ("b", "rejected", 1),
+    ]
+    assert (found[0]["attempts"], found[0]["next_at"], found[0]["last_answer"]) == (3, 40, "new")
+
+
+def test_labels_of_a_task() -> None:
+    assert [label.name for label in words.labels_of("cardiac")] == ["rv", "myo", "lv"]
+    assert words.labels_of("") == ()
+    assert all(words.labels_of(task.value) for task in Task)
+
+
+# --- the generated page
+
+
+def test_the_page_of_settings_is_what_the_settings_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert make_docs.main(["--check"]) == 0
+    assert all(f"`SEGLOOP_{name.upper()}`" in make_docs.page() for name in Settings.model_fields)
+    monkeypatch.setattr(make_docs, "PAGE", tmp_path / "settings.md")
+    assert make_docs.main(["--check"]) == 1
+    assert make_docs.main([]) == 0
+    assert make_docs.main(["--check"]) == 0
+    assert make_docs.main(["--wrong"]) == 2
+
+
+def test_the_script_of_the_pages_is_short_and_asks_nobody_else() -> None:
+    text = (Path(pages.__file__).parent / "static" / "live.js").read_text()
+    assert len(text.splitlines()) <= 150
+    assert "http://" not in text
+    assert "https://" not in text
