@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread, dcmwrite
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
@@ -62,14 +61,13 @@ def decoded(path: Path, numbers: Sequence[int]) -> Iterator[bytes]:
     """
     header = read_header(path)
     native = is_native(str(header.file_meta.TransferSyntaxUID))
-    bits = int(header.get("BitsAllocated") or 8)
     planar = native and int(header.get("SamplesPerPixel") or 1) > 1 and header.get("PlanarConfiguration") == 1
     for frame in arrays(path, numbers, raw=native):
-        if bits == 1:
+        if header.get("BitsAllocated") == 1:
             yield np.packbits(frame.ravel().astype(bool), bitorder="little").tobytes()
         else:
             ordered = np.moveaxis(frame, -1, 0) if planar else frame
-            yield np.ascontiguousarray(ordered.astype(frame.dtype.newbyteorder("<"), copy=False)).tobytes()
+            yield np.ascontiguousarray(ordered, frame.dtype.newbyteorder("<")).tobytes()
 
 
 def arrays(path: Path, numbers: Sequence[int], *, raw: bool) -> Iterator[NDArray[np.generic]]:
@@ -77,11 +75,35 @@ def arrays(path: Path, numbers: Sequence[int], *, raw: bool) -> Iterator[NDArray
 
     Raises ``Refused("undecodable")`` where the pixels are damaged or no decoder here reads them.
     """
+    header = read_header(path)
     try:
         with quiet():
-            yield from iter_pixels(path, indices=[number - 1 for number in numbers], raw=raw)
+            if header.get("BitsAllocated") == 1 and str(header.file_meta.TransferSyntaxUID) in NATIVE:
+                yield from _bits(path, numbers, int(header.Rows), int(header.Columns))
+            else:
+                yield from iter_pixels(path, indices=[number - 1 for number in numbers], raw=raw)
     except Exception as error:
         raise Refused("undecodable", f"The pixels cannot be decoded here ({type(error).__name__}).") from None
+
+
+def _bits(path: Path, numbers: Sequence[int], rows: int, columns: int) -> Iterator[NDArray[np.uint8]]:
+    """Frames of single bits have no gap between them and may begin inside a byte, where pydicom 3 fails."""
+    start, _ = _value(path, 0x7FE00010)
+    size = rows * columns
+    with path.open("rb") as file:
+        for number in numbers:
+            first = (number - 1) * size
+            file.seek(start + first // 8)
+            packed = file.read((first % 8 + size + 7) // 8)
+            bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
+            yield bits[first % 8 : first % 8 + size].reshape(rows, columns)
+
+
+def _value(path: Path, tag: int) -> tuple[int, int]:
+    """Where the value of an uncompressed element stands in the file, and its length, in bytes."""
+    with quiet():
+        element: Any = dcmread(path, defer_size=1024).get_item(tag, keep_deferred=True)
+    return element.value_tell, element.length
 
 
 def stored(path: Path, numbers: Sequence[int]) -> Iterator[bytes]:
@@ -131,16 +153,9 @@ def bulk(path: Path) -> Iterator[bytes]:
     if str(header.file_meta.TransferSyntaxUID) not in NATIVE:
         yield from decoded(path, range(1, count(header) + 1))
         return
-    with quiet():
-        dataset = dcmread(path, defer_size=CHUNK)
-    tag = next(tag for tag, keyword in PIXEL_KEYWORDS.items() if keyword == known.keyword)
-    element: Any = dataset.get_item(tag, keep_deferred=True)
-    if not isinstance(element, RawDataElement) or element.length <= CHUNK:
-        yield bytes(dataset[tag].value)
-        return
-    left = element.length
+    start, left = _value(path, next(tag for tag, keyword in PIXEL_KEYWORDS.items() if keyword == known.keyword))
     with path.open("rb") as file:
-        file.seek(element.value_tell)
+        file.seek(start)
         while left > 0 and (piece := file.read(min(CHUNK, left))):
             left -= len(piece)
             yield piece
