@@ -5,8 +5,10 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +64,17 @@ class Process:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
+def wait_for_port(port: int) -> None:
+    """Wait up to twenty seconds until something listens on a port of loopback."""
+    waiting = threading.Event()
+    for _ in range(1000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        waiting.wait(0.02)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
 @contextmanager
 def running(home: Path) -> Iterator[Process]:
     """Start the receiving side over ``home`` and end it after the block."""
@@ -71,6 +84,7 @@ def running(home: Path) -> Iterator[Process]:
     assert process.stdout is not None
     try:
         ports = json.loads(process.stdout.readline())
+        wait_for_port(ports["http"])
         yield Process(process, ports["dicom"], ports["http"])
     finally:
         process.kill()
