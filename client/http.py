@@ -80,9 +80,13 @@ def _words(response: httpx.Response) -> tuple[str, str]:
         document = None
     if isinstance(document, dict) and "reason" in document:
         return str(document.get("code", "")), str(document["reason"])
-    # STOW-RS has no place in its document for why the whole request failed: the Warning header has it.
+    return "", warning(response)
+
+
+def warning(response: httpx.Response) -> str:
+    """Return the words of the Warning header: STOW-RS has no place for a sentence in its document."""
     said = re.fullmatch(r'299 \S+ "(.*)"', response.headers.get("warning", ""))
-    return "", said[1] if said else ""
+    return said[1] if said else ""
 
 
 def single_part(response: httpx.Response) -> bytes:

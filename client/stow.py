@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from client.files import DicomFile, Problem
-from client.http import Connection, checked
+from client.http import Connection, checked, warning
 from contracts.errors import Unreachable
 
 BATCH = 50
@@ -14,7 +14,6 @@ HEAD = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
 TAIL = f"--{BOUNDARY}--\r\n".encode()
 REASONS = {
     0x0110: "the gateway failed to process it",
-    0x0111: "another object with this SOP Instance UID is there",
     0x0122: "this kind of object is not supported",
     0x0124: "not allowed",
     0xC122: "this transfer syntax is not supported",
@@ -52,7 +51,7 @@ def _send_batch(connection: Connection, batch: Sequence[DicomFile], on_bytes: Ca
     if document is None:
         checked(response)
         return []
-    return _problems(document, batch)
+    return _problems(document, batch, warning(response))
 
 
 def _document(response: Any) -> dict[str, Any] | None:
@@ -75,8 +74,11 @@ def _body(batch: Sequence[DicomFile], on_bytes: Callable[[int], None]) -> Iterat
     yield TAIL
 
 
-def _problems(document: dict[str, Any], batch: Sequence[DicomFile]) -> list[Problem]:
-    """Name the files that failed: by UID where the answer gives it, else in the order they were sent."""
+def _problems(document: dict[str, Any], batch: Sequence[DicomFile], said: str) -> list[Problem]:
+    """Name the files that failed: by UID where the answer gives it, else in the order they were sent.
+
+    ``said`` is what the gateway says about all of them.
+    """
     stored = {_first(item, "00081155") for item in _items(document, "00081199")}
     names = {file.sop_uid: file.name for file in batch if file.sop_uid not in stored}
     found = []
@@ -84,7 +86,7 @@ def _problems(document: dict[str, Any], batch: Sequence[DicomFile]) -> list[Prob
         sop_uid = str(_first(item, "00081155") or next(iter(names), ""))
         reason = _first(item, "00081197")
         code = reason if isinstance(reason, int) else 0
-        sentence = str(_first(item, "00000902") or words(code))
+        sentence = f"{words(code)}: {said}" if said else words(code)
         found.append(Problem(names.pop(sop_uid, sop_uid or "a file"), sentence, passing=passing(code)))
     return found
 
@@ -92,9 +94,7 @@ def _problems(document: dict[str, Any], batch: Sequence[DicomFile]) -> list[Prob
 def words(code: int) -> str:
     """Return a sentence for a failure reason (0008,1197) or a C-STORE status."""
     if 0xA700 <= code <= 0xA7FF:
-        return f"the gateway has no room or no time for it now: send it again later (0x{code:04X})"
-    if 0xA900 <= code <= 0xA9FF or 0xC400 <= code <= 0xC4FF:
-        return f"refused: it is not what it says it is, or contradicts what was stored before (0x{code:04X})"
+        return f"no room or no time for it now, send it again later (0x{code:04X})"
     return f"{REASONS.get(code, 'refused')} (0x{code:04X})"
 
 

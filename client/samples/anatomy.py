@@ -1,4 +1,4 @@
-"""A made-up chest with a beating heart, seen along the heart's long axis: what lies where, and how bright it is.
+"""A made-up heart that beats, seen along its long axis: what lies where, and how bright it is.
 
 Coordinates are millimetres in the image plane, from its middle: ``u`` to the right, ``v`` down; ``depth``
 runs from 0 at the base to 1 near the apex. Brightness is relative to the blood of the left ventricle, as in balanced
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 Field = NDArray[np.floating[Any]]
 
-BLOOD, RIGHT_BLOOD, MUSCLE, FAT, LUNG, LIVER, SPLEEN, STOMACH = 1.0, 0.84, 0.34, 1.25, 0.05, 0.27, 0.36, 0.45
+BLOOD, RIGHT_BLOOD, MUSCLE, FAT, LUNG, LIVER, SPLEEN, STOMACH = 1.0, 0.84, 0.34, 1.15, 0.11, 0.27, 0.36, 0.45
+PERICARDIUM, RIGHT_WALL = 0.14, 2.4
+RIM, RIM_MM = 0.55, 1.6
 EJECTED_RADIUS = 0.66
 """Radius of the cavity at end systole in units of that at end diastole: with the walls' thickening an EF of 56 %."""
 
@@ -137,23 +139,43 @@ def label(body: Body, part: Section, u: Field, v: Field) -> NDArray[np.uint8]:
 def paint_heart(body: Body, part: Section, u: Field, v: Field, around: Field) -> Field:
     """Return the brightness of heart and pericardial fat on top of what is ``around`` them."""
     radius, right = left_radius(body, part, u, v), right_depth(body, part, u, v)
-    labels = label(body, part, u, v)
     right_mm = right * min(part.right_wide, part.right_high) if part.right_wide >= 4 else np.full(u.shape, -99.0)
-    outside = np.minimum(radius - part.outer, -right_mm)  # mm to the nearest of both ventricles
     x, y = heart_frame(body, part, u, v)
-    picture = around.copy()
-    groove = np.exp(-(((x + part.outer * 0.5) / 9) ** 2)) * np.exp(-(((np.abs(y) - part.outer * 1.02) / 5) ** 2))
-    fat = 1.6 + 5.5 * groove + 1.2 * np.cos(np.arctan2(y, x) * 2 + body.ripples[4])
-    picture = np.where(outside < 2.6 + np.maximum(fat, 0), 0.92 * FAT * 0.8, picture)
-    picture = np.where((outside < 2.6 + 0.7) & (right_mm <= 0), MUSCLE * 0.8, picture)
-    picture = np.where(right_mm > -2.4, MUSCLE, picture)
+    gap = np.minimum(radius - part.outer, -right_mm - RIGHT_WALL)  # mm from the nearest wall outwards
+    fat = _fat_thickness(body, part, x, y)
+    picture = np.where(gap < fat + 0.9, PERICARDIUM, around)
+    picture = np.where(gap < fat, 0.85 * FAT, picture)
+    picture = np.where(right_mm > -RIGHT_WALL, MUSCLE, picture)
     texture = 1 + 0.05 * np.cos(0.21 * u + body.ripples[5]) * np.cos(0.17 * v + body.ripples[6])
-    trabeculae = 0.5 + 0.5 * np.cos(0.9 * x + 0.6 * y + body.ripples[7]) * np.cos(0.5 * x - 0.8 * y + body.ripples[8])
-    near_wall = np.exp(-np.maximum(right_mm, 0) / 3.5) * (radius > part.outer + 3)
-    picture = np.where(labels == 1, RIGHT_BLOOD * texture * (1 - 0.45 * trabeculae * near_wall), picture)
-    picture = np.where(labels == 2, MUSCLE * (1 + 0.04 * np.cos(0.3 * u - 0.2 * v)), picture)
-    cavity = BLOOD * texture * (1 - 0.1 * (radius / max(part.inner, 1)) ** 4)
-    return np.where(labels == 3, cavity * (1 - _papillaries(body, part, x, y)), picture)
+    picture = np.where(
+        right_mm > 0, RIGHT_BLOOD * texture * (1 - _right_trabeculae(body, part, x, y, right_mm)), picture
+    )
+    picture = np.where(radius < part.outer, MUSCLE * (1 + 0.04 * np.cos(0.3 * u - 0.2 * v)), picture)
+    cavity = BLOOD * texture * (1 - _papillaries(body, part, x, y)) * (1 - _rim(body, part, radius, x, y))
+    return np.where(radius < part.inner, cavity, picture)
+
+
+def _fat_thickness(body: Body, part: Section, x: Field, y: Field) -> Field:
+    """Return how much fat lies on the heart in mm: most in the grooves where the ventricles meet, hardly any beside."""
+    groove = np.exp(-(((x + part.outer * 0.5) / 9) ** 2)) * np.exp(-(((np.abs(y) - part.outer * 1.02) / 5) ** 2))
+    thickness: Field = np.maximum(0.4 + 5.5 * groove + 1.2 * np.cos(np.arctan2(y, x) * 2 + body.ripples[4]), 0)
+    return thickness
+
+
+def _right_trabeculae(body: Body, part: Section, x: Field, y: Field, right_mm: Field) -> Field:
+    """Return how much darker muscle strands make the right ventricle near its free wall, 0..1."""
+    strands = 0.5 + 0.5 * np.cos(0.9 * x + 0.6 * y + body.ripples[7]) * np.cos(0.5 * x - 0.8 * y + body.ripples[8])
+    free_wall = np.hypot(x, y) > part.outer + 3
+    darker: Field = 0.45 * strands * np.exp(-np.maximum(right_mm, 0) / 3.5) * free_wall
+    return darker
+
+
+def _rim(body: Body, part: Section, radius: Field, x: Field, y: Field) -> Field:
+    """Return how much darker the fine trabeculae at the wall make the cavity, to which readers count them, 0..1."""
+    angle = np.arctan2(y, x)
+    uneven = 0.6 + 0.4 * np.cos(9 * angle + body.ripples[15]) * np.cos(4 * angle + body.ripples[9])
+    darker: Field = RIM * uneven * np.exp(-(((part.inner - radius) / RIM_MM) ** 2))
+    return darker
 
 
 def _papillaries(body: Body, part: Section, x: Field, y: Field) -> Field:
@@ -164,69 +186,3 @@ def _papillaries(body: Body, part: Section, x: Field, y: Field) -> Field:
         spread = max(part.inner * size, 1.5)
         darker += 0.5 * np.exp(-((((x - at_x) ** 2 + (y - at_y) ** 2) / spread**2) ** 2))
     return np.clip(darker, 0, 0.55)
-
-
-def _outline(body: Body, u: Field, v: Field, middle: tuple[float, float], half: tuple[float, float], key: int) -> Field:
-    """Return the relative radius of an uneven ellipse: 1 on its line."""
-    x, y = (u - middle[0]) / half[0], (v - middle[1]) / half[1]
-    angle = np.arctan2(y, x)
-    ripples = sum(0.03 / k * np.cos(k * angle + body.ripples[(key + k) % 16]) for k in (2, 3, 4, 5))
-    radius: Field = (np.abs(x) ** 2.3 + np.abs(y) ** 2.3) ** (1 / 2.3) / (1 + ripples)
-    return radius
-
-
-def paint_chest(body: Body, depth: float, u: Field, v: Field) -> Field:
-    """Return the brightness of everything but the heart, which lies on the diaphragm with lung above and beside it."""
-    skin = _outline(body, u, v, (14, 22), (136, 172), 3)
-    ribs = _outline(body, u, v, (10, 8), (100, 122), 5)
-    angle = np.arctan2(v - 8, u - 10)
-    picture = np.where(skin < 1, FAT * (1 + 0.06 * np.cos(0.1 * u + 0.07 * v + body.ripples[9])), 0.02)
-    picture = np.where(ribs < 1.16 + 0.05 * np.cos(2 * angle + body.ripples[10]), MUSCLE * 0.85, picture)
-    between = np.abs(ribs - 1.07) < 0.022
-    picture = np.where(between & (np.cos(11 * angle + body.ripples[11]) > 0.25), 0.75, picture)
-    picture = np.where(ribs < 1.0, LUNG, picture)
-    picture = _lung_vessels(body, depth, u, v, picture, (ribs < 0.97))
-    return _belly(body, depth, u, v, picture, ribs)
-
-
-def _lung_vessels(body: Body, depth: float, u: Field, v: Field, picture: Field, inside: NDArray[np.bool_]) -> Field:
-    spots = np.zeros_like(picture)
-    for where, height, size, way in body.vessels[:45]:
-        at = 10 + 190 * (where - 0.5) + 30 * (depth - 0.5) * (way - 0.5), -112 + 150 * height
-        _add_spot(spots, u, v, at, 0.9 + 1.8 * size**3, 0.5 * (0.4 + 0.6 * way))
-    return np.where(inside, picture + spots, picture)
-
-
-def _add_spot(picture: Field, u: Field, v: Field, at: tuple[float, float], radius: float, height: float) -> None:
-    """Add a soft round spot to a picture in place; only its neighbourhood is computed."""
-    reach = 3 * radius
-    columns = slice(*np.searchsorted(u[0], (at[0] - reach, at[0] + reach)))
-    rows = slice(*np.searchsorted(v[:, 0], (at[1] - reach, at[1] + reach)))
-    squared = (u[rows, columns] - at[0]) ** 2 + (v[rows, columns] - at[1]) ** 2
-    picture[rows, columns] += height * np.exp(-squared / radius**2)
-
-
-def _belly(body: Body, depth: float, u: Field, v: Field, picture: Field, ribs: Field) -> Field:
-    """Liver on the left, stomach and spleen on the right, fat, bowel and great vessels below."""
-    dome = 27 - 9 * depth + 0.0026 * (u + 12) ** 2 * (1 + 0.4 * depth) + 3 * np.cos(0.05 * u + body.ripples[12])
-    below = v - dome
-    inside = ribs < 1.0
-    fat_and_bowel = 0.78 + 0.28 * np.cos(0.16 * u + body.ripples[13]) * np.cos(0.19 * v + body.ripples[14])
-    picture = np.where(inside & (below > 0), np.clip(fat_and_bowel, 0.25, 1.1), picture)
-    liver = _outline(body, u, v, (-42 + 10 * depth, 74), (62 + 8 * depth, 56), 7)
-    stomach = _outline(body, u, v, (52, 60 - 6 * depth), (34, 27 + 5 * depth), 9)
-    spleen = _outline(body, u, v, (88, 88), (18, 34), 11)
-    picture = np.where(inside & (below > 1.2) & (spleen < 1), SPLEEN, picture)
-    picture = np.where(
-        inside & (below > 1.5) & (stomach < 1), STOMACH * (0.8 + 0.3 * np.cos(0.12 * u + 0.2 * v)), picture
-    )
-    picture = np.where(inside & (below > 1.5) & (liver < 1), LIVER, picture)
-    spots = np.zeros_like(picture)
-    for where, height, size, way in body.vessels[45:]:
-        at = -42 + 105 * (where - 0.5), 74 + 90 * (height - 0.5)
-        _add_spot(spots, u, v, at, 1 + 2.5 * size, 0.25 * (way - 0.25))
-    picture = np.where((liver < 0.95) & (below > 3), picture + spots, picture)
-    aorta = np.hypot(u - 18, v - 112)
-    picture = np.where((aorta < 12) & inside, MUSCLE, picture)
-    picture = np.where(aorta < 10, BLOOD * 0.95, picture)
-    return np.where(inside & (np.abs(below) < 1.3), MUSCLE * 0.9, picture)

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from client.samples.anatomy import Body, Field, contraction, label, paint_chest, paint_heart, section
+from client.samples.anatomy import Body, Field, contraction, label, paint_heart, section
+from client.samples.chest import paint_chest
 
 FINER = 2
 """Everything is painted on pixels this many times finer and averaged, so that borders share pixels as they do in MR."""
@@ -48,6 +49,7 @@ def render(
     box, fine_box = _box(u, v, centre), _box(fine_u, fine_v, centre)
     for index, depth in enumerate(np.linspace(LAST_DEPTH, FIRST_DEPTH, slices)):
         chest = paint_chest(body, float(depth), fine_u - centre[0], fine_v - centre[1])
+        chest *= 1 + _mottle(chest.shape, spacing / FINER, noise) * np.where(chest > 0.9, 0.3, 1)
         for phase in range(phases):
             part = section(body, float(depth), contraction(phase / phases), centre)
             labels[phase, index][box] = label(body, part, u[box], v[box])
@@ -62,6 +64,15 @@ def _box(u: Field, v: Field, centre: tuple[float, float]) -> tuple[slice, slice]
     columns = np.flatnonzero(np.abs(u[0] - centre[0]) < HEART_BOX_MM)
     rows = np.flatnonzero(np.abs(v[:, 0] - centre[1]) < HEART_BOX_MM)
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _mottle(shape: tuple[int, ...], spacing: float, noise: np.random.Generator) -> Field:
+    """Return the unevenness of tissue: soft spots of two sizes, about 0 on average."""
+    mottle = np.zeros(shape, dtype=np.float32)
+    for size_mm, strength in ((7.0, 0.05), (1.8, 0.09)):
+        spots = ndimage.gaussian_filter(noise.standard_normal(shape, dtype=np.float32), size_mm / spacing, truncate=2.5)
+        mottle += strength * spots / spots.std()
+    return mottle
 
 
 def _coil(u: Field, v: Field) -> Field:

@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 MOST_PREAMBLE = 1 << 16
 MOST_PARTS = 100_000
+MOST_REASONS = 5
 WINDOW = 64
 """Parts that may wait for their commit: one wait for the disk then serves many."""
 
@@ -44,6 +45,7 @@ class Body:
     def __init__(self, boundary: bytes, intake: Intake, source: str, study: str | None, carrier: Carrier) -> None:
         self.stored: list[Accepted] = []
         self.failed: list[int] = []
+        self.reasons: list[str] = []
         self.complete = False
         self._intake, self._source, self._study, self._carrier = intake, source, study, carrier
         self._most_bytes = intake.settings.max_instance_gb * 1e9
@@ -122,6 +124,11 @@ class Body:
         code = error.code if isinstance(error, SegloopError) else type(error).__name__
         log.warning("store_refused", code=code, source=self._source)
         self.failed.append(statuses(error)[1])
+        known = (
+            len(self.reasons) >= MOST_REASONS or not isinstance(error, SegloopError) or error.sentence in self.reasons
+        )
+        if not known:
+            self.reasons.append(str(error))
 
     def _close(self) -> None:
         self.complete = True
@@ -188,16 +195,21 @@ def _answer(body: Body, error: Exception | None, base: str) -> Response:
     document = _document(body, base)
     if isinstance(error, SegloopError):
         status = 503 if isinstance(error, NotYet) else 500
-        headers = {"Warning": f'299 segloop "{error.sentence}"', "Retry-After": "60"}
+        headers = _warning(error.sentence) | {"Retry-After": "60"}
     elif error is not None or not body.complete:
         status = 400
-        headers = {"Warning": '299 segloop "The body is no complete multipart message; parts received whole are kept."'}
+        headers = _warning("The body is no complete multipart message; parts received whole are kept.")
     elif not body.stored and not body.failed:
         return _problem(400, "empty", "The request holds no part.")
     else:
         status = 200 if not body.failed else 202 if body.stored else 409
-        headers = {}
+        headers = _warning(" ".join(body.reasons)) if body.reasons else {}
     return JSONResponse(document, status, headers, DICOM_JSON)
+
+
+def _warning(words: str) -> dict[str, str]:
+    """Say why in words: the response's document only has a number for it (RFC 7234 section 5.5)."""
+    return {"Warning": f'299 segloop "{words.encode("ascii", "replace").decode().replace(chr(34), chr(39))}"'}
 
 
 def _document(body: Body, base: str) -> dict[str, Any]:

@@ -103,7 +103,8 @@ def _add_dicomweb(app: FastAPI, script: Script) -> None:
             document["00081199"] = {"vr": "SQ", "Value": kept}
         if failed:
             document["00081198"] = {"vr": "SQ", "Value": failed}
-        return JSONResponse(document, 200 if not failed else 202 if kept else 409)
+        headers = {"Warning": '299 segloop "It is cut off."'} if failed else {}
+        return JSONResponse(document, 200 if not failed else 202 if kept else 409, headers)
 
     @app.get("/dicom-web/studies/{study}/series/{series}/instances/{uid}")
     def instance(study: str, series: str, uid: str) -> Response:

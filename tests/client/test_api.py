@@ -117,6 +117,7 @@ def test_refused_files_are_named_with_their_reason(exam: Path) -> None:
         sent = one.send([exam])
     assert names(sent.refused) == ["0.dcm", "2.dcm", "3.dcm"]
     assert [problem.passing for problem in sent.refused] == [False, False, True]
+    assert all(problem.reason.endswith("It is cut off.") for problem in sent.refused)
     assert all(f"0x{code:04X}" in p.reason for code, p in zip((0xC000, 0xA900, 0xA700), sent.refused, strict=True))
 
 

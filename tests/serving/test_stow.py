@@ -100,6 +100,14 @@ def test_all_fail(web: httpx.Client) -> None:
     assert failures(answer) == [0xC000, 0xC000]
 
 
+def test_the_reasons_are_said_in_words_once_each(side: Receiving, web: httpx.Client) -> None:
+    answer = post(web, multipart(b"junk", FILES[0], b"other junk"))
+    words = answer.headers["warning"]
+    assert words.startswith('299 segloop "')
+    assert words.count("no DICOM file") == 1
+    assert "warning" not in post(web, multipart(*FILES)).headers
+
+
 def test_the_study_of_the_address_is_the_only_one_taken(web: httpx.Client) -> None:
     assert post(web, multipart(*FILES), STUDY).status_code == 200
     answer = post(web, multipart(*FILES), "1.2.3")
