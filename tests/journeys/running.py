@@ -14,6 +14,9 @@ import httpx
 
 from tests.conftest import ROOT, SYSTEM_PATH, find_free_port
 
+STUCK = frozenset({"held", "not_processed", "refused", "failed"})
+"""States that a stack does not leave by itself: waiting on would tell nothing."""
+
 T = TypeVar("T")
 
 FINAL = frozenset({"done", "delivering", "held", "not_processed", "refused", "failed", "dismissed"})
@@ -99,6 +102,8 @@ class RunningGateway:
         def there() -> dict[str, Any]:
             found = self.study(study_uid)
             stacks = found.get("stacks", [])
+            stuck = [f"{stack['state']}: {stack['reason']}" for stack in stacks if stack["state"] in STUCK - wanted]
+            assert not stuck, stuck
             done = found.get("state") != "receiving" and all(stack["state"] in wanted for stack in stacks)
             return found if stacks and done and max(stack["version"] for stack in stacks) >= version else {}
 

@@ -78,7 +78,7 @@ def test_a_wrong_setting_is_named(gateway):
 
 def test_with_tokens_strangers_are_turned_away_by_both_doors(gateway, tokens, tmp_path):
     running = gateway(tls_terminated_by_proxy=True, tokens=tokens, allowed_ae_titles="SCANNER").start()
-    images = list(write(Exam("guarded").short_axis(), tmp_path / "images").values())
+    images = list(write(Exam("guarded").short_axis(), tmp_path).values())
     assert not storescu(running.dicom_port, images, calling="STRANGER")
     assert storescu(running.dicom_port, images, calling="SCANNER")
     studies = f"{running.url}/api/studies"
@@ -125,7 +125,7 @@ def test_gateway_and_client_start_without_torch(gateway, tmp_path):
 
 def test_a_full_disk_accepts_nothing_and_says_so(gateway, tmp_path):
     running = gateway(min_free_gb=10**6).start()
-    images = list(write(Exam("full").short_axis(), tmp_path / "images").values())
+    images = list(write(Exam("full").short_axis(), tmp_path).values())
     assert not storescu(running.dicom_port, images)
     assert httpx.get(f"{running.url}/readyz", timeout=60).status_code == 503
     stow = httpx.post(
