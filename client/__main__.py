@@ -134,7 +134,7 @@ def retry(
     words, _ = consoles(as_json)
     with open_gateway(api, token_file) as gateway:
         states = ("refused", "failed", "not_processed", "delivering")
-        uids = [str(one["study_uid"]) for state in states for one in gateway.studies(state)] if every else [study]
+        uids = [str(one["study_uid"]) for state in states for one in gateway.studies(state, 1000)] if every else [study]
         counts = {uid: gateway.retry(uid) for uid in dict.fromkeys(uids)}
     if as_json:
         put_json({"studies": [{"study_uid": uid, "stacks": count} for uid, count in counts.items()]})

@@ -168,10 +168,9 @@ class Gateway:
         studies = dict.fromkeys(file.study_uid for file in found if file.study_uid)
         return Sent(tuple(studies), len(found), tuple(refused), tuple(skipped))
 
-    def studies(self, state: str = "") -> list[dict[str, Any]]:
-        """List studies, the latest first, as ``GET /api/studies`` does; ``state`` filters."""
-        found = self._connection.get("/api/studies", params={"state": state} if state else {}).json()
-        return list(found)
+    def studies(self, state: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        """List at most ``limit`` (1 to 1000) studies, the latest first, as ``GET /api/studies``; ``state`` filters."""
+        return list(self._connection.get("/api/studies", params={"state": state, "limit": limit}).json())
 
     def status_document(self, study_uid: str) -> dict[str, Any]:
         """Return all that ``GET /api/studies/{uid}`` tells, history and deliveries included. Raises ``NotFound``."""

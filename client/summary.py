@@ -91,7 +91,7 @@ def print_studies(console: Console, studies: Sequence[Study], base: str) -> None
     for study in studies:
         console.print(f"\n[bold]Study {study.study_uid}[/]: {_coloured(study.state)}", soft_wrap=True)
         if study.state == "refused" and not study.stacks:
-            console.print("  Nothing of it was stored.")
+            console.print(f"  Nothing of it is at {base}: none was stored, or it was sent elsewhere (see --api).")
         for stack in sorted(study.stacks, key=lambda one: one.state == "not_processed"):
             _print_stack(console, study, stack, base)
         for one in study.ignored:
