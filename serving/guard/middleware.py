@@ -13,6 +13,7 @@ from serving.guard.roles import is_public, may
 from serving.guard.sessions import Session
 from serving.guard.tokens import Identity
 
+MOST_SIGN_IN_BYTES = 8192
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'; "
@@ -79,6 +80,8 @@ class GuardMiddleware:
             raise Turned(403, "unknown_host", "On loopback the gateway answers to 127.0.0.1 and localhost only.")
         if method not in SAFE:
             self._refuse_foreign_page(headers)
+        if method == "POST" and path == "/sign-in":
+            _demand_small_body(headers)
         identity, session = self._who(headers)
         # The two forms carry the value in their body; their own handlers compare it.
         if session is not None and method not in SAFE and path not in ("/sign-in", "/sign-out"):
@@ -135,6 +138,13 @@ def add_safe_headers(headers: MutableHeaders, path: str) -> None:
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("Cache-Control", "no-cache" if path.startswith("/static/") else "no-store")
+
+
+def _demand_small_body(headers: Headers) -> None:
+    """Everyone may post to the sign-in form, and it is read into memory."""
+    length = headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > MOST_SIGN_IN_BYTES:
+        raise Turned(413, "too_large", "The sign-in form is small and says how long it is.")
 
 
 def _demand_csrf(session: Session, headers: Headers) -> None:

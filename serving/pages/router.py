@@ -1,6 +1,7 @@
 """The pages: studies, one study, system, and signing in."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from serving.archive import Archive
 from serving.engines.pool import EnginePool
 from serving.guard import Guard
 from serving.guard.middleware import cookie_name, cookie_value
+from serving.guard.roles import may
 from serving.guard.sessions import LIFETIME_S
 from serving.index.database import Database
 from serving.index.models import Study, Tombstone
@@ -48,12 +50,14 @@ class Pages:
     def show(self, request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Return a page; ``values`` are the template's own."""
         session = getattr(request.state, "session", None)
+        identity = getattr(request.state, "identity", None)
         text = self.environment.get_template(template).render(
             path=request.url.path,
             now=time.time(),
             host=request.url.hostname or "",
             wildcards=WILDCARDS,
-            identity=getattr(request.state, "identity", None),
+            identity=identity,
+            may=partial(may, identity.role if identity else ""),
             csrf=session.csrf if session else "",
             **values,
         )

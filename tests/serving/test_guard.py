@@ -350,6 +350,8 @@ def test_an_operator_may_all_and_nobody_else_what_no_row_names(path: str, method
         ("reader", "POST", "/dicom-web/studies", False),
         ("reader", "POST", "/api/stacks/1/release", False),
         ("reviewer", "POST", "/api/stacks/1/release", True),
+        ("reviewer", "POST", "/api/studies/1.2/retry", True),
+        ("reader", "POST", "/api/studies/1.2/retry", False),
         ("reviewer", "DELETE", "/api/studies/1.2", False),
         ("operator", "DELETE", "/api/studies/1.2", True),
     ],
@@ -477,6 +479,32 @@ def test_signing_out_ends_the_session_itself_and_not_the_cookie_only(client: Tes
     assert client.post("/sign-out", data={"csrf": csrf}).status_code == 303
     client.cookies.set("__Host-segloop", cookie)
     assert client.get("/").status_code == 401
+
+
+def test_the_sign_in_form_that_everyone_may_post_to_takes_little(client: TestClient) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answers = [
+        client.post("/sign-in", data={"token": "x" * 10_000}),
+        client.post("/sign-in", content=iter([b"token=", b"x" * 100]), headers=form),
+    ]
+    assert [answer.status_code for answer in answers] == [413, 413]
+
+
+def test_pages_offer_what_the_role_may_do(client: TestClient) -> None:
+    held = f"/studies/{synthetic_index.study_uid('held')}"
+    offers = {
+        role: {
+            word
+            for word in ("/release", "/retry", 'data-method="DELETE"')
+            if word in client.get(held, headers=bearer(role)).text
+        }
+        for role in ("reader", "reviewer", "operator")
+    }
+    assert offers == {
+        "reader": set(),
+        "reviewer": {"/release", "/retry"},
+        "operator": {"/release", "/retry", 'data-method="DELETE"'},
+    }
 
 
 @pytest.mark.parametrize("value", ["", "x", "a" * 5000, "\u00e9", "=;,", '"'])

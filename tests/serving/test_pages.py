@@ -17,12 +17,15 @@ from serving import pages
 from serving.archive import Archive
 from serving.engines.pool import EnginePool
 from serving.guard import Guard
+from serving.guard.middleware import GuardMiddleware
+from serving.guard.tokens import Tokens
 from serving.index.database import Database
 from serving.index.models import StackVersion, Study
 from serving.pages import words
 from serving.pipeline.states import TRANSITIONS
 from serving.settings import Settings
 from tests.serving import synthetic_index
+from tests.serving.test_guard import bearer, write_tokens
 
 SCRIPT = '<script>alert("x")</script>'
 
@@ -39,8 +42,11 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 def client(db: Database, folder: Path, **settings: object) -> TestClient:
     chosen = Settings(home=folder, model_repository=folder, **settings)  # type: ignore[arg-type]
     app = FastAPI()
-    app.include_router(pages.router(db, Archive(folder), EnginePool(chosen), Guard(chosen), chosen))
-    return TestClient(app)
+    guard = Guard(chosen)
+    guard._tokens = Tokens.read(chosen.tokens) if chosen.tokens else Tokens({})
+    app.include_router(pages.router(db, Archive(folder), EnginePool(chosen), guard, chosen))
+    app.add_middleware(GuardMiddleware, guard=guard)
+    return TestClient(app, base_url="http://127.0.0.1")
 
 
 @pytest.mark.parametrize("state", [*synthetic_index.STATES, "receiving"])
@@ -105,8 +111,12 @@ def test_only_pages_with_something_in_progress_look_often(db: Database, tmp_path
 
 def test_the_empty_list_names_this_machine_where_every_address_is_listened_on(tmp_path: Path) -> None:
     db = synthetic_index.database(tmp_path)
-    text = client(db, tmp_path, dicom_host="0.0.0.0", ae_title="OURS").get("/").text
-    assert "OURS@testserver:11112" in text
+    shown = TestClient(client(db, tmp_path).app, base_url="http://localhost").get("/").text
+    assert "SEGLOOP@127.0.0.1:11112" in shown
+    tokens = write_tokens(tmp_path)
+    seen = client(db, tmp_path, dicom_host="0.0.0.0", ae_title="OURS", tokens=tokens)
+    text = seen.get("/", headers={"Host": "pacs.example:8080"} | bearer("reader")).text
+    assert "OURS@pacs.example:11112" in text
     assert "0.0.0.0" not in text
     db.close()
 

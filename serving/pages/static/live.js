@@ -56,7 +56,8 @@ function go(index) {
   if (links.length) links[Math.max(0, Math.min(links.length - 1, index))].focus();
 }
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input:not([type=range]):not([type=checkbox]), select, textarea, dialog")) return;
+  const typing = event.target.closest("input:not([type=range]):not([type=checkbox]), select, textarea");
+  if (event.ctrlKey || event.altKey || event.metaKey || typing || one("dialog[open]")) return;
   const at = rows().findIndex((link) => link.closest("[data-row]").contains(document.activeElement));
   const keys = {
     j: () => go(at + 1),
