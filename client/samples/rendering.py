@@ -12,6 +12,12 @@ FINER = 2
 
 BLOOD_VALUE = 620.0
 NOISE = 0.022
+MOTTLE = ((6.0, 0.2), (3.0, 0.22))
+"""Sizes in mm and strengths of the unevenness of tissue; smooth organs would look like nothing that a scanner shows."""
+
+FAT_SHARE, HEART_SHARE = 0.3, 0.2
+"""How much of it shows in fat and in the heart."""
+
 FIRST_DEPTH, LAST_DEPTH = 0.06, 0.95
 HEART_BOX_MM = 78.0
 
@@ -49,12 +55,16 @@ def render(
     box, fine_box = _box(u, v, centre), _box(fine_u, fine_v, centre)
     for index, depth in enumerate(np.linspace(LAST_DEPTH, FIRST_DEPTH, slices)):
         chest = paint_chest(body, float(depth), fine_u - centre[0], fine_v - centre[1])
-        chest *= 1 + _mottle(chest.shape, spacing / FINER, noise) * np.where(chest > 0.9, 0.3, 1)
+        mottle = _mottle(chest.shape, spacing / FINER, noise)
+        chest *= np.clip(1 + mottle * np.where(chest > 0.9, FAT_SHARE, 1), 0.2, None)
+        heart_mottle = 1 + HEART_SHARE * mottle[fine_box]
         for phase in range(phases):
             part = section(body, float(depth), contraction(phase / phases), centre)
             labels[phase, index][box] = label(body, part, u[box], v[box])
             fine = chest.copy()
-            fine[fine_box] = paint_heart(body, part, fine_u[fine_box], fine_v[fine_box], chest[fine_box])
+            around = chest[fine_box]
+            heart = paint_heart(body, part, fine_u[fine_box], fine_v[fine_box], around)
+            fine[fine_box] = np.where(heart == around, around, heart * heart_mottle)
             images[phase, index] = _scan(fine, shading, noise)
     return images, labels
 
@@ -69,7 +79,7 @@ def _box(u: Field, v: Field, centre: tuple[float, float]) -> tuple[slice, slice]
 def _mottle(shape: tuple[int, ...], spacing: float, noise: np.random.Generator) -> Field:
     """Return the unevenness of tissue: soft spots of two sizes, about 0 on average."""
     mottle = np.zeros(shape, dtype=np.float32)
-    for size_mm, strength in ((7.0, 0.05), (1.8, 0.09)):
+    for size_mm, strength in MOTTLE:
         spots = ndimage.gaussian_filter(noise.standard_normal(shape, dtype=np.float32), size_mm / spacing, truncate=2.5)
         mottle += strength * spots / spots.std()
     return mottle
