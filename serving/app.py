@@ -64,7 +64,6 @@ def create_app(settings: Settings) -> FastAPI:
         listener.stop()
         ticker.stop()
         durable.stop()
-        intake.close()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

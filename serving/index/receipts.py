@@ -14,7 +14,10 @@ CURRENT = ("source", "result")
 
 @dataclass
 class Arrival:
-    """An object between receipt and index. ``key`` is empty until it stands in the archive."""
+    """An object between receipt and index. ``key`` is empty until it stands in the archive.
+
+    ``known``: its UID was there when it came.
+    """
 
     incoming: Incoming
     source: str
@@ -30,6 +33,7 @@ class Arrival:
     instance: dict[str, object]
     description: dict[str, object]
     key: str = ""
+    known: bool = False
 
 
 @dataclass(frozen=True)

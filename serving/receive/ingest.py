@@ -18,11 +18,10 @@ have a study processed again. Its tombstone stays as the record of the deletion.
 """
 
 import time
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from pydicom.dataset import Dataset
@@ -35,11 +34,11 @@ from serving import faults
 from serving.archive import Archive, Incoming
 from serving.index import receipts
 from serving.index.database import Database
+from serving.index.receipts import Arrival
 from serving.index.records import INSTANCE, SERIES, STUDY, attributes
 from serving.metrics import note_received
 from serving.receive.activity import Activity, Carrier
 from serving.receive.sameness import Differences, Verdict, differences
-from serving.receive.writer import Writer
 from serving.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -89,15 +88,15 @@ class Uids(Protocol):
 
 
 class Intake:
-    """Takes objects into archive and index. Safe to share between threads."""
+    """Takes objects into archive and index. Safe to share between threads.
+
+    Each receiver commits in its own thread: measured with DCMTK's storescu, one writer thread that gathers the commits
+    of all associations is no faster for one of them and slower for four, since every object then waits for two threads.
+    A request of many objects commits them in groups.
+    """
 
     def __init__(self, db: Database, archive: Archive, settings: Settings, activity: Activity) -> None:
         self.db, self.archive, self.settings, self.activity = db, archive, settings, activity
-        self._writer = Writer(db)
-
-    def close(self) -> None:
-        """Let what was accepted reach the index, then stop."""
-        self._writer.close()
 
     def sweep(self) -> None:
         """Clear what a crash left; call it at start, before anything is received."""
@@ -120,10 +119,17 @@ class Intake:
         carrier: Carrier | None = None,
         expect_instance: tuple[str, str] | None = None,
     ) -> Accepted:
-        """Take one received object; when this returns, it is durable. See :meth:`submit` for arguments and errors."""
-        return self.submit(incoming, source, expect_study, carrier=carrier, expect_instance=expect_instance).result()
+        """Take one received object; when this returns, it is durable.
 
-    def submit(
+        Arguments and errors are those of :meth:`begin` and, as exceptions, of :meth:`finish`.
+        """
+        arrival = self.begin(incoming, source, expect_study, carrier=carrier, expect_instance=expect_instance)
+        (outcome,) = self.finish([arrival])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def begin(
         self,
         incoming: Incoming,
         source: str,
@@ -131,15 +137,14 @@ class Intake:
         *,
         carrier: Carrier | None = None,
         expect_instance: tuple[str, str] | None = None,
-    ) -> "Pending":
-        """Begin to take one received object; its ``result()`` waits until it is durable.
+    ) -> Arrival:
+        """Read the header of a received object and bring its bytes to the disk.
 
         ``source`` is ``ae:TITLE``, ``token:NAME`` or ``local``; ``expect_study`` the study that the request names;
         ``expect_instance`` (SOP class, SOP instance) as the C-STORE command names them; ``carrier`` learns the study.
 
-        Raises ``Refused`` (``not_dicom``, ``truncated``, ``bad_identity``: the bytes are in the quarantine;
-        ``other_study``, ``does_not_match``: likewise; ``different_pixels`` from ``result()``: kept aside) and
-        ``NotYet`` (``disk_full``: nothing was kept).
+        Raises ``Refused`` (``not_dicom``, ``truncated``, ``bad_identity``, ``other_study``, ``does_not_match``: the
+        bytes are in the quarantine) and ``NotYet`` (``disk_full``: nothing was kept).
         """
         try:
             arrival = self._examine(incoming, source, expect_study, expect_instance)
@@ -152,10 +157,41 @@ class Intake:
         if carrier is not None:
             carrier.touch(arrival.study_uid)
         with self.db.read() as session:
-            known = receipts.current(session, arrival.study_uid, arrival.sop_uid)
-        if known is not None:
-            return Pending(self, arrival, None)
-        return Pending(self, arrival, self._store(arrival))
+            arrival.known = receipts.current(session, arrival.study_uid, arrival.sop_uid) is not None
+        if not arrival.known:
+            self._keep(arrival)
+        faults.point("receive:inside")
+        return arrival
+
+    def finish(self, arrivals: Sequence[Arrival]) -> list[Accepted | Exception]:
+        """Decide about objects that were begun; when this returns, what was accepted is durable.
+
+        Returns for each what became of it, or the error: ``Refused("different_pixels")`` (kept aside), or ours.
+        """
+        fresh = [arrival for arrival in arrivals if not arrival.known]
+        stored: set[str] = set()
+        try:
+            stored = self._add(fresh)
+        except Exception:
+            log.exception("group_failed", size=len(fresh))  # one of them spoils the rest: try each alone
+        outcomes = [self._finished(arrival, arrival.key in stored) for arrival in arrivals]
+        faults.point("receive:after")
+        return outcomes
+
+    def _add(self, fresh: Sequence[Arrival]) -> set[str]:
+        """Add new instances in one transaction and return the keys of those that were not there yet."""
+        if not fresh:
+            return set()
+        with self.db.write() as session:
+            return {arrival.key for arrival in fresh if receipts.add_new(session, arrival)}
+
+    def _finished(self, arrival: Arrival, stored: bool) -> Accepted | Exception:
+        try:
+            outcome = "stored" if stored else self._settle(arrival)
+        except Exception as error:
+            return error
+        note_received(arrival.source, arrival.size)
+        return Accepted(arrival.sop_class_uid, arrival.sop_uid, arrival.series_uid, arrival.study_uid, outcome)
 
     def keep_result(self, payload: bytes, stack_version_id: int, uids: Uids, phase: int, kind: str = "seg") -> str:
         """Keep an object that we made for a stack version and return its key. Done twice with the same bytes: once.
@@ -183,11 +219,11 @@ class Intake:
 
     def _examine(
         self, incoming: Incoming, source: str, expect_study: str | None, expect_instance: tuple[str, str] | None
-    ) -> receipts.Arrival:
+    ) -> Arrival:
         incoming.finish()
         header = read_header(incoming.path)
         _check_expectations(header, expect_study, expect_instance)
-        return receipts.Arrival(
+        return Arrival(
             incoming=incoming,
             source=source,
             at=time.time(),
@@ -203,16 +239,8 @@ class Intake:
             description=to_json(describe(header)),
         )
 
-    def _store(self, arrival: receipts.Arrival) -> Future[Any]:
-        self._keep(arrival)
-        faults.point("receive:inside")
-        return self._writer.submit(lambda session: receipts.add_new(session, arrival))
-
-    def settle(self, arrival: receipts.Arrival) -> str:
-        """Decide about an object whose UID is known; used by :class:`Pending`.
-
-        Raises ``Refused("different_pixels")``, and ``Broken("archive_damaged")`` where the known file is not there.
-        """
+    def _settle(self, arrival: Arrival) -> str:
+        """Decide about an object whose UID is, or was a moment ago, known."""
         for _ in range(TRIES):
             with self.db.read() as session:
                 known = receipts.current(session, arrival.study_uid, arrival.sop_uid)
@@ -221,10 +249,12 @@ class Intake:
             except FileNotFoundError:
                 continue  # deleted a moment ago
             if known is None or found is None:
-                if self._store(arrival).result():
+                self._keep(arrival)
+                if self._add([arrival]):
                     return "stored"
                 continue
-            outcome: str | None = self._writer.submit(partial(self._apply, arrival, known, found)).result()
+            with self.db.write() as session:
+                outcome = self._apply(session, arrival, known, found)
             if outcome is None:
                 continue  # somebody changed what is current in the meantime
             if outcome not in ("revised", "kept"):
@@ -240,12 +270,10 @@ class Intake:
             return outcome
         raise Broken("archive_damaged", "An object with this UID is known here, but its file cannot be found.")
 
-    def _differences(self, key: str, arrival: receipts.Arrival) -> Differences:
+    def _differences(self, key: str, arrival: Arrival) -> Differences:
         return differences(self.archive.path(key), self._path(arrival))
 
-    def _apply(
-        self, arrival: receipts.Arrival, known: receipts.Known, found: Differences, session: Session
-    ) -> str | None:
+    def _apply(self, session: Session, arrival: Arrival, known: receipts.Known, found: Differences) -> str | None:
         """Write the decision; None where ``known`` is not what is current any more."""
         if receipts.current(session, arrival.study_uid, arrival.sop_uid) != known:
             return None
@@ -264,34 +292,18 @@ class Intake:
         receipts.add_copy(session, arrival, known, found.new)
         return "kept"
 
-    def _keep(self, arrival: receipts.Arrival) -> None:
+    def _keep(self, arrival: Arrival) -> None:
         if not arrival.key:
             arrival.key = self.archive.keep(arrival.incoming)
 
-    def _path(self, arrival: receipts.Arrival) -> Path:
+    def _path(self, arrival: Arrival) -> Path:
         return self.archive.path(arrival.key) if arrival.key else arrival.incoming.path
 
-    def _drop(self, arrival: receipts.Arrival) -> None:
+    def _drop(self, arrival: Arrival) -> None:
         if arrival.key:
             self.archive.remove([arrival.key])
         else:
             arrival.incoming.discard()
-
-
-class Pending:
-    """An object on its way into the index."""
-
-    def __init__(self, intake: Intake, arrival: receipts.Arrival, future: Future[Any] | None) -> None:
-        self._intake, self._arrival, self._future = intake, arrival, future
-
-    def result(self) -> Accepted:
-        """Wait until the object is durable and say what became of it. Raises as :meth:`Intake.submit` says."""
-        arrival = self._arrival
-        stored = self._future is not None and self._future.result()
-        outcome = "stored" if stored else self._intake.settle(arrival)
-        faults.point("receive:after")
-        note_received(arrival.source, arrival.incoming.size)
-        return Accepted(arrival.sop_class_uid, arrival.sop_uid, arrival.series_uid, arrival.study_uid, outcome)
 
 
 def _check_expectations(header: Dataset, expect_study: str | None, expect_instance: tuple[str, str] | None) -> None:

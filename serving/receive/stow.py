@@ -1,12 +1,11 @@
 """STOW-RS (DICOM PS3.18 section 10.5): parts of a multipart body go to the disk as they come.
 
 Memory does not depend on the size of the request: the body is pushed through the parser in pieces, a part is a file
-from its first byte, and only a window of parts waits for its commit. Every part that was received whole is kept, also
+from its first byte, and only a group of parts waits for its commit. Every part that was received whole is kept, also
 when the body ends early: then the answer is 400 and names what was stored.
 """
 
 import re
-from collections import deque
 from typing import Any
 
 import anyio.to_thread
@@ -21,16 +20,17 @@ from contracts.errors import Broken, NotYet, Refused, SegloopError
 from serving.archive import Incoming
 from serving.dicomweb.address import address, root
 from serving.guard import Guard, Identity
+from serving.index.receipts import Arrival
 from serving.receive.activity import Activity, Carrier
-from serving.receive.ingest import Accepted, Intake, Pending, statuses
+from serving.receive.ingest import Accepted, Intake, statuses
 
 log = structlog.get_logger(__name__)
 
 MOST_PREAMBLE = 1 << 16
 MOST_PARTS = 100_000
 MOST_REASONS = 5
-WINDOW = 64
-"""Parts that may wait for their commit: one wait for the disk then serves many."""
+GROUP = 32
+"""Parts that are committed together: one wait for the disk serves many."""
 
 DICOM_JSON = "application/dicom+json"
 UID = re.compile(r"[0-9.]{1,64}")
@@ -54,7 +54,7 @@ class Body:
         self._part: Incoming | None = None
         self._parts = 0
         self._too_large = False
-        self._waiting: deque[Pending] = deque()
+        self._waiting: list[Arrival] = []
         self._parser = MultipartParser(
             boundary,
             {
@@ -83,8 +83,7 @@ class Body:
         if self._part is not None:
             self._part.discard()
             self._part = None
-        while self._waiting:
-            self._settle()
+        self._commit()
 
     def _begin(self) -> None:
         self._parts += 1
@@ -108,17 +107,19 @@ class Body:
             self._fail(Refused("too_large", "The object is larger than MAX_INSTANCE_GB allows."))
             return
         try:
-            self._waiting.append(self._intake.submit(part, self._source, self._study, carrier=self._carrier))
+            self._waiting.append(self._intake.begin(part, self._source, self._study, carrier=self._carrier))
         except Refused as error:
             self._fail(error)
-        while len(self._waiting) >= WINDOW:
-            self._settle()
+        if len(self._waiting) >= GROUP:
+            self._commit()
 
-    def _settle(self) -> None:
-        try:
-            self.stored.append(self._waiting.popleft().result())
-        except Exception as error:
-            self._fail(error)
+    def _commit(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for outcome in self._intake.finish(waiting):
+            if isinstance(outcome, Accepted):
+                self.stored.append(outcome)
+            else:
+                self._fail(outcome)
 
     def _fail(self, error: Exception) -> None:
         code = error.code if isinstance(error, SegloopError) else type(error).__name__

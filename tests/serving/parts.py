@@ -35,8 +35,8 @@ class Parts:
         self.settler = Settler(self.db, self.activity, self.rules, self.settings)
 
     def close(self) -> None:
-        """End the writer's thread."""
-        self.intake.close()
+        """Give the connections back."""
+        self.db.close()
 
     def receive(self, images: Iterable[FileDataset], source: str = "ae:TESTER") -> list[Accepted]:
         """Take DICOM objects in, as if they had been sent."""

@@ -116,7 +116,6 @@ def receiving(home: Path, **settings: Any) -> Iterator[Receiving]:
     try:
         yield Receiving(made, db, archive, activity, intake, guard)
     finally:
-        intake.close()
         db.close()
 
 

@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from contracts.errors import Broken, NotYet, Refused
 from contracts.stacks import from_json
+from serving.index import receipts
 from serving.index.models import Instance, StackVersion, Study
 from serving.receive.activity import Activity
 from serving.receive.ingest import Accepted, statuses
-from serving.receive.writer import Writer
 from serving.removal import remove_study
 from tests.builders import Exam, compress
 from tests.serving.receiving import Receiving, encoded, receiving
@@ -286,13 +286,13 @@ def test_whatever_is_dicom_is_kept(side: Receiving, kind: str) -> None:
 def test_the_study_is_open_before_its_object_is_acknowledged(side: Receiving, monkeypatch: pytest.MonkeyPatch) -> None:
     activity = Activity()
     seen: list[set[str]] = []
-    submit = Writer.submit
+    add = receipts.add_new
 
-    def noting(writer: Writer, job: object) -> object:
+    def noting(session: Session, arrival: receipts.Arrival) -> bool:
         seen.append(activity.open_studies())
-        return submit(writer, job)  # type: ignore[arg-type]
+        return add(session, arrival)
 
-    monkeypatch.setattr(Writer, "submit", noting)
+    monkeypatch.setattr(receipts, "add_new", noting)
     with activity.carrying() as carrier:
         side.take(image(), carrier=carrier)
     assert seen == [{image().StudyInstanceUID}]
@@ -327,7 +327,7 @@ def test_a_crash_between_file_and_index_leaves_only_what_the_sweep_clears(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Writer, "submit", die)
+    monkeypatch.setattr(receipts, "add_new", die)
     with pytest.raises(KeyboardInterrupt):
         side.take(image("lost"))
     monkeypatch.undo()
@@ -392,27 +392,39 @@ def test_any_order_of_copies_keeps_each_content_once(
         assert side.kinds().count("replaced") + 1 == len({name for pixels, name in copies if pixels == copies[0][0]})
 
 
-def test_a_job_that_fails_leaves_the_others_of_its_group_alone(side: Receiving) -> None:
-    writer, release = Writer(side.db), threading.Event()
+def test_an_object_that_fails_leaves_the_others_of_its_group_alone(
+    side: Receiving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Exam().short_axis(3, 1)
+    add = receipts.add_new
 
-    def wait(session: Session) -> None:
-        release.wait(10)
+    def fail(session: Session, arrival: receipts.Arrival) -> bool:
+        if arrival.sop_uid == images[1].SOPInstanceUID:
+            raise ZeroDivisionError
+        return add(session, arrival)
 
-    def add(number: int, session: Session) -> int:
-        session.add(Study(study_uid=str(number), first_received_at=0, last_received_at=0, attributes={}))
-        session.flush()
-        return number
+    monkeypatch.setattr(receipts, "add_new", fail)
+    arrivals = []
+    for made in images:
+        incoming = side.archive.incoming()
+        incoming.write(encoded(made))
+        arrivals.append(side.intake.begin(incoming, "local"))
+    outcomes = side.intake.finish(arrivals)
+    assert isinstance(outcomes[1], ZeroDivisionError)
+    assert [one.outcome for one in outcomes if isinstance(one, Accepted)] == ["stored", "stored"]
+    assert [row.sop_uid for row in side.rows()] == [images[0].SOPInstanceUID, images[2].SOPInstanceUID]
 
-    first = writer.submit(wait)
-    jobs = [writer.submit(lambda s, n=number: add(n % 3, s)) for number in range(4)]  # type: ignore[misc]
-    release.set()
-    first.result(10)
-    assert [job.result(10) for job in jobs[:3]] == [0, 1, 2]
-    with pytest.raises(Exception, match="UNIQUE"):
-        jobs[3].result(10)
-    writer.close()
-    with side.db.read() as session:
-        assert session.query(Study).count() == 3
+
+def test_twice_in_one_group_is_once(side: Receiving) -> None:
+    arrivals = []
+    for _ in range(2):
+        incoming = side.archive.incoming()
+        incoming.write(encoded(image()))
+        arrivals.append(side.intake.begin(incoming, "local"))
+    outcomes = side.intake.finish(arrivals)
+    assert [one.outcome for one in outcomes if isinstance(one, Accepted)] == ["stored", "repeated"]
+    assert len(side.files()) == 1
+    assert side.intake.finish([]) == []
 
 
 def test_a_known_file_that_is_gone_is_reported_and_nothing_hangs(side: Receiving) -> None:
