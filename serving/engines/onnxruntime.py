@@ -35,6 +35,10 @@ def _installed(name: str) -> bool:
     return True
 
 
+BY_ITSELF = ("CUDAExecutionProvider", "CPUExecutionProvider")
+"""What PROVIDER empty chooses from, best first. Builds list more, and first what does not compute by itself (Azure)."""
+
+
 class OnnxRuntimeEngine:
     """A session on one model file. Calls may come from any thread; they run one after the other.
 
@@ -45,7 +49,7 @@ class OnnxRuntimeEngine:
         """Load the model; raises ``Usage`` when the provider asked for is not the one that runs."""
         self.contract: ModelContract = model.contract
         available = onnxruntime.get_available_providers()
-        wanted = provider or next(iter(available))
+        wanted = provider or next(name for name in BY_ITSELF if name in available)
         if wanted not in available:
             raise Usage("no_provider", f"PROVIDER asks for {wanted}; this ONNX Runtime offers {', '.join(available)}.")
         options = onnxruntime.SessionOptions()
@@ -60,7 +64,7 @@ class OnnxRuntimeEngine:
                 "other_provider",
                 f"PROVIDER asks for {provider}, but {self.provider} would run: its libraries are missing.",
             )
-        asked = f"PROVIDER={provider}" if provider else f"first of {', '.join(available)}"
+        asked = f"PROVIDER={provider}" if provider else f"best of {', '.join(available)}"
         self.why = f"{asked}; {options.intra_op_num_threads} threads"
         self._lock = threading.Lock()
 
