@@ -27,6 +27,8 @@ ADVICE: dict[str, str] = {
     "not_processed": "If it should have been segmented: add a rule to RULES, then retry.",
     "no_model": "Publish and promote a model for this task, then retry.",
 }
+SETTLED_WELL = frozenset({"complete", "processing", "delivering", "done"})
+"""States whose reason is a remark, not a problem."""
 DELIVERY_STATES = {"delivered": "done", "waiting": "complete", "sending": "delivering", "rejected": "refused"}
 """Which mark a delivery's state shares; ``withdrawn`` has that of ``dismissed``."""
 MEASUREMENTS: dict[str, tuple[str, str]] = {
