@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydicom import Dataset
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.uid import MRImageStorage
-from pydicom.valuerep import DSfloat
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, VR, DSfloat, PersonName
 
 from contracts.stacks import Plane
 from contracts.volumes import Grid
@@ -73,11 +76,27 @@ def restore_study(result: "SOPClass", header: Dataset) -> None:
         result.pop(keyword, None)
         if keyword in header:
             result.add(header[keyword])
-    readable = Dataset()
-    for element in header:  # a copy: highdicom asks for a SOP class that it knows
-        readable.add(element)
-    readable.SOPClassUID = MRImageStorage
-    result.copy_patient_and_study_information(readable)
+    copy = _with_undecoded_text(header)
+    copy.SOPClassUID = MRImageStorage  # one of which highdicom knows the modules
+    result.copy_patient_and_study_information(copy)
+
+
+def _with_undecoded_text(header: Dataset) -> Dataset:
+    """Return a copy whose text is the very bytes of the file, as far as nobody has decoded it yet.
+
+    Text that does not keep to its character set would not survive decoding and encoding.
+    """
+    copy = Dataset()
+    encodings = convert_encodings(header.get("SpecificCharacterSet") or default_encoding)
+    for tag in list(header.keys()):
+        raw = header.get_item(tag)
+        vr = raw.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else "UN")
+        if not raw.is_raw or not raw.value or vr not in CUSTOMIZABLE_CHARSET_VR or vr == VR.SQ:
+            copy[tag] = header[tag]
+        else:
+            value = PersonName(raw.value, encodings) if vr == VR.PN else raw.value
+            copy[tag] = DataElement(tag, vr, value, already_converted=True)
+    return copy
 
 
 def reference(plane: Plane, headers: Mapping[str, Dataset]) -> Dataset:
