@@ -77,7 +77,7 @@ def search_series(
         .join(Study, Study.study_uid == Series.study_uid)
         .join(Instance, and_(Instance.study_uid == Series.study_uid, Instance.series_uid == Series.series_uid))
         .where(Study.deleted_at == 0, _counts(), *_conditions(matches, 1))
-        .group_by(Series.study_uid, Series.series_uid)
+        .group_by(Study.study_uid, Series.study_uid, Series.series_uid)
         .order_by(Study.first_received_at.desc(), Study.study_uid, func.min(Instance.id))
     )
     rows = session.execute(_page(query, limit, offset)).all()
@@ -148,7 +148,7 @@ def _counts() -> ColumnElement[bool]:
 
 
 def _page(query: Any, limit: int | None, offset: int) -> Any:
-    return query.limit(limit if limit is not None else -1 if offset else None).offset(offset or None)
+    return query.limit(limit).offset(offset or None)
 
 
 def _series_counts(session: Session, study_uids: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
@@ -157,7 +157,7 @@ def _series_counts(session: Session, study_uids: Sequence[str]) -> dict[str, lis
         select(Instance.study_uid, Series.attributes, func.count(Instance.id))
         .join(Series, and_(Series.study_uid == Instance.study_uid, Series.series_uid == Instance.series_uid))
         .where(Instance.study_uid.in_(study_uids), _counts())
-        .group_by(Instance.study_uid, Instance.series_uid)
+        .group_by(Instance.study_uid, Series.study_uid, Series.series_uid)
     )
     counts: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for study_uid, attributes, count in session.execute(query):

@@ -78,6 +78,14 @@ class Accepted:
     outcome: str
 
 
+class RefusedInstance(Refused):
+    """A refusal of an object that could be read. ``named``: its SOP class and instance."""
+
+    def __init__(self, named: tuple[str, str], code: str, sentence: str) -> None:
+        super().__init__(code, sentence)
+        self.named = named
+
+
 class Uids(Protocol):
     """What names a result that we made."""
 
@@ -148,18 +156,18 @@ class Intake:
         """
         try:
             arrival = self._examine(incoming, source, expect_study, expect_instance)
+            with self.db.read() as session:
+                arrival.known = receipts.current(session, arrival.study_uid, arrival.sop_uid) is not None
+            if carrier is not None:
+                carrier.touch(arrival.study_uid)
+            if not arrival.known:
+                self._keep(arrival)
         except Refused as refusal:
             self.archive.quarantine(incoming, refusal.code)
             raise
         except BaseException:
             incoming.discard()
             raise
-        if carrier is not None:
-            carrier.touch(arrival.study_uid)
-        with self.db.read() as session:
-            arrival.known = receipts.current(session, arrival.study_uid, arrival.sop_uid) is not None
-        if not arrival.known:
-            self._keep(arrival)
         faults.point("receive:inside")
         return arrival
 
@@ -262,7 +270,8 @@ class Intake:
             if known.kind == "result":
                 return "returned"
             if found.verdict is Verdict.PIXELS:
-                raise Refused(
+                raise RefusedInstance(
+                    (arrival.sop_class_uid, arrival.sop_uid),
                     "different_pixels",
                     "Another object with this SOP Instance UID is stored here and its pixels or geometry differ; the "
                     "one just sent is kept aside. Send it under a UID of its own.",
@@ -307,8 +316,8 @@ class Intake:
 
 
 def _check_expectations(header: Dataset, expect_study: str | None, expect_instance: tuple[str, str] | None) -> None:
-    if expect_study is not None and str(header.StudyInstanceUID) != expect_study:
-        raise Refused("other_study", "The object belongs to another study than the one the request names.")
     named = (str(header.SOPClassUID), str(header.SOPInstanceUID))
+    if expect_study is not None and str(header.StudyInstanceUID) != expect_study:
+        raise RefusedInstance(named, "other_study", "The object is of another study than the request names.")
     if expect_instance is not None and named != expect_instance:
-        raise Refused("does_not_match", "SOP class or instance of the request are not those of the object.")
+        raise RefusedInstance(named, "does_not_match", "The request names another SOP class or instance.")

@@ -1,4 +1,4 @@
-"""Are two copies with one SOP Instance UID the same instance? (``docs``: identity of instances.)
+"""Are two copies with one SOP Instance UID the same instance?
 
 Compared are values, never files: every sender may re-encode what it sends. Group 0002, group lengths, padding, the
 encoding of sequences, explicit or implicit VRs, byte order and compression do not count. What counts is split in

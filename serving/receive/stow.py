@@ -6,6 +6,7 @@ when the body ends early: then the answer is 400 and names what was stored.
 """
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import anyio.to_thread
@@ -22,7 +23,7 @@ from serving.dicomweb.address import address, root
 from serving.guard import Guard, Identity
 from serving.index.receipts import Arrival
 from serving.receive.activity import Activity, Carrier
-from serving.receive.ingest import Accepted, Intake, statuses
+from serving.receive.ingest import Accepted, Intake, RefusedInstance, statuses
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,15 @@ DICOM_JSON = "application/dicom+json"
 UID = re.compile(r"[0-9.]{1,64}")
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A part that was not stored: the reason (0008,1197), and what it was where that could be read."""
+
+    reason: int
+    sop_class_uid: str = ""
+    sop_uid: str = ""
+
+
 class Body:
     """Takes one multipart body, piece by piece. Not thread safe: one call at a time.
 
@@ -44,7 +54,7 @@ class Body:
 
     def __init__(self, boundary: bytes, intake: Intake, source: str, study: str | None, carrier: Carrier) -> None:
         self.stored: list[Accepted] = []
-        self.failed: list[int] = []
+        self.failed: list[Failure] = []
         self.reasons: list[str] = []
         self.complete = False
         self._intake, self._source, self._study, self._carrier = intake, source, study, carrier
@@ -124,7 +134,8 @@ class Body:
     def _fail(self, error: Exception) -> None:
         code = error.code if isinstance(error, SegloopError) else type(error).__name__
         log.warning("store_refused", code=code, source=self._source)
-        self.failed.append(statuses(error)[1])
+        named = error.named if isinstance(error, RefusedInstance) else ("", "")
+        self.failed.append(Failure(statuses(error)[1], *named))
         known = (
             len(self.reasons) >= MOST_REASONS or not isinstance(error, SegloopError) or error.sentence in self.reasons
         )
@@ -221,7 +232,7 @@ def _document(body: Body, base: str) -> dict[str, Any]:
     if body.stored:
         document["00081199"] = {"vr": "SQ", "Value": [_stored(one, base) for one in body.stored]}
     if body.failed:
-        document["00081198"] = {"vr": "SQ", "Value": [{"00081197": _value("US", reason)} for reason in body.failed]}
+        document["00081198"] = {"vr": "SQ", "Value": [_failed(one) for one in body.failed]}
     return document
 
 
@@ -231,6 +242,11 @@ def _stored(one: Accepted, base: str) -> dict[str, Any]:
         "00081155": _value("UI", one.sop_uid),
         "00081190": _value("UR", address(base, one.study_uid, one.series_uid, one.sop_uid)),
     }
+
+
+def _failed(one: Failure) -> dict[str, Any]:
+    named = {"00081150": one.sop_class_uid, "00081155": one.sop_uid}
+    return {tag: _value("UI", uid) for tag, uid in named.items() if uid} | {"00081197": _value("US", one.reason)}
 
 
 def _value(vr: str, value: str | int) -> dict[str, Any]:

@@ -433,3 +433,14 @@ def test_a_known_file_that_is_gone_is_reported_and_nothing_hangs(side: Receiving
     with pytest.raises(Broken) as caught:
         side.take(image())
     assert caught.value.code == "archive_damaged"
+
+
+def test_a_file_that_cannot_be_made_permanent_leaves_nothing(side: Receiving, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(side.archive, "keep", full)
+    with pytest.raises(OSError, match="No space"):
+        side.take(image())
+    assert side.unfinished() == side.files() == []
+    assert side.rows() == []

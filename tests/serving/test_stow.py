@@ -17,7 +17,7 @@ from python_multipart.exceptions import FormParserError
 
 from contracts.errors import NotYet
 from serving.receive import stow
-from serving.receive.stow import Body
+from serving.receive.stow import Body, Failure
 from tests.builders import Exam
 from tests.serving.receiving import Receiving, encoded, receiving, served
 
@@ -90,6 +90,9 @@ def test_some_fail(side: Receiving, web: httpx.Client) -> None:
     assert answer.status_code == 202
     assert stored(answer) == [IMAGES[0].SOPInstanceUID]
     assert sorted(failures(answer)) == [0x0111, 0xC000, 0xC000]
+    (named,) = (one for one in answer.json()["00081198"]["Value"] if "00081155" in one)
+    assert named["00081155"]["Value"] == [other.SOPInstanceUID]
+    assert named["00081150"]["Value"] == [other.SOPClassUID]
     assert len(side.quarantined()) == 2
     assert side.kinds() == ["aside", "source"]
 
@@ -247,7 +250,7 @@ def test_the_outcome_does_not_depend_on_the_pieces(side: Receiving, cuts: list[i
         body.finish()
     assert body.complete
     assert [one.sop_uid for one in body.stored] == [made.SOPInstanceUID for made in IMAGES]
-    assert body.failed == [0xC000]
+    assert body.failed == [Failure(0xC000)]
 
 
 def test_byte_by_byte(side: Receiving) -> None:
