@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from traceback import extract_tb
 from typing import Any
 
 import structlog
@@ -32,7 +33,7 @@ def configure_logging(level: int = logging.INFO) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                frames_only,
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -42,6 +43,16 @@ def configure_logging(level: int = logging.INFO) -> None:
     root.setLevel(level)
     for noisy in ("httpx", "httpcore", "alembic", "pynetdicom", "dbos", "highdicom", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def frames_only(_logger: object, _method: str, event: Any) -> Any:
+    """A structlog processor: of an exception, keep type and place, not its words, which may quote a header."""
+    info = event.pop("exc_info", None)
+    error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else sys.exc_info()[1]
+    if info and error is not None:
+        event["error"] = type(error).__name__
+        event["where"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
+    return event
 
 
 PATIENT_KEYS = frozenset(

@@ -64,7 +64,7 @@ class Steps:
         except SegloopError as error:
             outcome = self._ended_by(stack_id, step, error)
         except Exception as error:
-            log.exception("step_failed", step=step, stack=stack_id)
+            log.exception("step_failed", step=step, stack_id=stack_id)
             unexpected = Broken(
                 "unexpected", f"{type(error).__name__} in step {step}; the gateway's log has the details."
             )
@@ -106,7 +106,6 @@ class Steps:
         measurements = figures.to_json() if figures else {}
         faults.point("predict:inside")
         folder.save_labels(segmented.labels)
-        folder.save_json("grid.json", grid.to_json())
         folder.save_json("measurements.json", measurements)
         marked = {"ED": measurements.get("ed_phase"), "ES": measurements.get("es_phase")}
         folder.save_picture("overlay.png", overlay_sheet(images, segmented.labels, task, marked=marked))
@@ -175,7 +174,7 @@ class Steps:
         return self._end(stack_id, "not_processed", "superseded", "A later version of this stack took its place.")
 
     def _ended_by(self, stack_id: int, step: str, error: SegloopError) -> str:
-        log.warning("stack_ended", step=step, stack=stack_id, code=error.code)
+        log.warning("stack_ended", step=step, stack_id=stack_id, code=error.code)
         if isinstance(error, NotYet) and error.code == "superseded":
             return self._end(stack_id, "not_processed", error.code, error.sentence)
         return self._end(stack_id, answer_to(error).state or "failed", error.code, error.sentence)

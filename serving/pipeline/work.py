@@ -26,8 +26,8 @@ class WorkFolder:
         self.results.mkdir(parents=True, exist_ok=True)
 
     def save_volume(self, images: NDArray[np.float32], grid: Grid) -> None:
-        """Keep images [phase, slice, row, column] and their grid."""
-        _replace(self.work / "grid.json", lambda stream: stream.write(json.dumps(grid.to_json()).encode()))
+        """Keep images [phase, slice, row, column] for the steps, and their grid for as long as the study."""
+        self.save_json("grid.json", grid.to_json())
         _replace(self.work / "volume.npy", lambda stream: np.save(stream, images))
 
     def volume(self) -> NDArray[np.float32]:
@@ -36,7 +36,7 @@ class WorkFolder:
 
     def grid(self) -> Grid:
         """The grid that ``save_volume`` kept."""
-        return Grid.from_json(json.loads((self.work / "grid.json").read_text()))
+        return Grid.from_json(json.loads((self.results / "grid.json").read_text()))
 
     def save_labels(self, labels: NDArray[np.uint8]) -> None:
         """Keep labels [phase, slice, row, column], compressed: they stay as long as the study."""

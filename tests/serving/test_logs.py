@@ -63,3 +63,15 @@ def test_every_line_is_one_json_object_ours_and_the_libraries(stderr: io.StringI
     assert all({"level", "timestamp", "logger"} <= set(line) for line in lines)
     assert "ValueError: broken" in lines[2]["exception"]
     assert SECRET not in stderr.getvalue()
+
+
+def test_an_exception_keeps_its_type_and_place_and_loses_its_words(capsys):
+    configure_logging()
+    try:
+        int("Smith^John")
+    except ValueError:
+        logging.getLogger("library").exception("reading failed")
+    line = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert line["error"] == "ValueError"
+    assert "Smith" not in json.dumps(line)
+    assert any("test_logs.py" in place for place in line["where"])

@@ -1,0 +1,167 @@
+"""The steps by hand: what each error becomes, and that a step done twice leaves the same."""
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from contracts.errors import Broken
+from contracts.model_contract import draft_contract
+from contracts.prepare import Prepare
+from contracts.tasks import Task
+from serving.index.models import History, Result, StackVersion
+from serving.pipeline.steps import Steps
+from tests.builders import Exam
+from tests.serving.parts import Parts
+
+
+class Painter:
+    """An engine whose answer is known: the same heart in every slice, or nothing, or an error.
+
+    It stands in for a network, whose answer to made-up images nobody knows beforehand.
+    """
+
+    provider, why = "none", "a test"
+
+    def __init__(self, answer="heart"):
+        self.contract = draft_contract(Task.CARDIAC, Prepare(), version=1).model_copy(update={"model_sha256": "0" * 64})
+        self.answer = answer
+
+    def run(self, batch):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        labels = np.zeros((len(batch), 256, 256), np.uint8)
+        if self.answer == "heart":
+            labels[:, 90:170, 60:100] = 1
+            labels[:, 80:180, 100:200] = 2
+            labels[:, 110:150, 130:170] = 3
+        return labels
+
+
+class Pool:
+    """The engines of a test: one, or none."""
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def has_model(self, task):
+        return self.engine is not None
+
+    def serving(self, task):
+        return self.engine
+
+
+@pytest.fixture
+def parts(tmp_path):
+    made = Parts(tmp_path)
+    made.receive(Exam("steps").short_axis(slices=6, phases=2, rows=64, columns=64))
+    made.settle()
+    yield made
+    made.close()
+
+
+def steps_of(parts, engine):
+    return Steps(parts.db, parts.archive, parts.intake, Pool(engine), parts.rules, parts.settings)
+
+
+def run(parts, engine, *names):
+    (stack,) = parts.stacks()
+    steps = steps_of(parts, engine)
+    for name in names or ("read", "predict", "write", "offer"):
+        outcome = steps.run(name, stack.id)
+        if outcome:
+            return outcome
+    return ""
+
+
+def state(parts):
+    (stack,) = parts.stacks()
+    return stack.state, stack.code
+
+
+def results(parts):
+    with parts.db.read() as session:
+        return [(row.phase, row.sop_uid, row.key) for row in session.scalars(select(Result).order_by(Result.phase))]
+
+
+def test_a_stack_runs_through_to_its_results(parts):
+    assert run(parts, Painter()) == ""
+    assert state(parts) == ("done", "")
+    assert [phase for phase, _, _ in results(parts)] == [1, 2]
+    (stack,) = parts.stacks()
+    assert stack.findings["measurements"]["ed_phase"] == 1
+    assert not (parts.settings.home / "work" / str(stack.id)).exists()
+
+
+@pytest.mark.parametrize("step", ["read", "predict", "write"])
+def test_a_step_that_ran_and_was_not_recorded_may_run_again(parts, step):
+    order = ["read", "predict", "write"]
+    for name in order[: order.index(step) + 1]:
+        assert run(parts, Painter(), name) == ""
+    before = results(parts)
+    if step == "write":
+        # The write step lets go of the volume; a kill may fall before or after that.
+        assert run(parts, Painter(), "write") == ""
+        assert results(parts) == before
+    else:
+        assert run(parts, Painter(), *order[order.index(step) :], "offer") == ""
+        assert len(results(parts)) == 2
+
+
+def test_without_a_model_the_stack_waits_for_one(parts):
+    assert run(parts, None) == "not_processed"
+    assert state(parts) == ("not_processed", "no_model")
+
+
+def test_nothing_found_is_held_with_its_pictures(parts):
+    assert run(parts, Painter("nothing")) == "held"
+    assert state(parts) == ("held", "nothing_found")
+    (stack,) = parts.stacks()
+    assert (parts.settings.home / "results" / str(stack.id) / "overlay.png").exists()
+    assert results(parts) == []
+
+
+@pytest.mark.parametrize("error", [Broken("engine", "The engine broke."), ZeroDivisionError("patient Smith")])
+def test_an_error_of_ours_fails_the_stack_and_tells_no_patient(parts, error):
+    assert run(parts, Painter(error)) == "failed"
+    assert state(parts)[0] == "failed"
+    (stack,) = parts.stacks()
+    assert "Smith" not in stack.reason
+
+
+def test_images_that_cannot_be_decoded_refuse_the_stack(parts):
+    with parts.db.read() as session:
+        stack = session.scalars(select(StackVersion)).one()
+        paths = [parts.archive.path(key) for _, _, key in _sources(session)]
+    paths[3].write_bytes(paths[3].read_bytes()[:-500])
+    assert run(parts, Painter()) == "refused"
+    assert state(parts)[0] == "refused"
+    assert stack.id == 1
+
+
+def _sources(session):
+    from serving.index.models import Instance
+
+    return session.execute(select(Instance.id, Instance.sop_uid, Instance.key)).all()
+
+
+def test_a_version_that_was_overtaken_stops(parts):
+    assert run(parts, Painter(), "read") == ""
+    with parts.db.write() as session:
+        session.scalars(select(StackVersion)).one().current = False
+    with parts.db.read() as session:
+        stack_id = session.scalars(select(StackVersion.id)).one()
+    assert steps_of(parts, Painter()).run("predict", stack_id) == "not_processed"
+
+
+def test_every_step_is_noted_with_its_time(parts):
+    run(parts, Painter())
+    with parts.db.read() as session:
+        rows = session.scalars(select(History).where(History.event != "state").order_by(History.id)).all()
+    assert [row.event for row in rows] == ["read", "predict", "write", "offer"]
+    assert all(row.seconds >= 0 for row in rows)
+
+
+def test_what_killed_the_process_too_often_is_given_up(parts):
+    (stack,) = parts.stacks()
+    steps_of(parts, Painter()).give_up(stack.id, "died on it")
+    assert state(parts) == ("failed", "crashed")
