@@ -237,6 +237,8 @@ def _describe(result: Dataset, grid: Grid, phase: int, provenance: Provenance, u
         item.DimensionOrganizationUID = uids.dimension_organization_uid
     for item in result.DimensionIndexSequence:
         item.DimensionOrganizationUID = uids.dimension_organization_uid
+    if grid.slice_distance is None:  # highdicom makes one up for a single slice
+        result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
     moment = datetime.fromtimestamp(provenance.completed_at, UTC)
     for item in result.ContributingEquipmentSequence:
         item.ContributionDateTime = moment.strftime("%Y%m%d%H%M%S.%f%z")

@@ -1,6 +1,8 @@
 """What a result takes over from its sources: plain headers for highdicom, then the original values put back."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import dist
 from typing import TYPE_CHECKING
 
 from pydicom import Dataset
@@ -54,11 +56,17 @@ def normalise_for_seg(plane: Plane, grid: Grid, header: Dataset, uid: str) -> Da
     stand_in.ImagePositionPatient = decimals(plane.position)
     stand_in.ImageOrientationPatient = decimals(grid.orientation)
     stand_in.PixelSpacing = decimals(grid.spacing)
-    thickness = plane.thickness or grid.slice_distance
-    stand_in.SliceThickness = DSfloat(thickness, auto_format=True) if thickness else None
+    stand_in.SliceThickness = DSfloat(plane.thickness or _nearest_slice(grid), auto_format=True)
     if grid.slice_distance:
         stand_in.SpacingBetweenSlices = DSfloat(grid.slice_distance, auto_format=True)
     return stand_in
+
+
+def _nearest_slice(grid: Grid) -> float:
+    """Return the smallest distance of neighbouring slices in mm: what stands in for a thickness that is not stated,
+    which results must state. For one slice alone it is the width of a pixel."""
+    gaps = [dist(one, other) for one, other in pairwise(grid.positions)]
+    return grid.slice_distance or min(gaps, default=min(grid.spacing))
 
 
 def decimals(values: Sequence[float]) -> list[DSfloat]:

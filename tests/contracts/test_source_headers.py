@@ -1,6 +1,7 @@
 """What results take over from their sources, whatever state it is in."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,19 @@ def test_headers_are_left_as_they_were() -> None:
     result_of(one)
     assert {uid: header.to_json() for uid, header in one.headers.items()} == before
     assert first(one).SOPClassUID == "1.2.840.10008.5.1.4.1.1.4"
+
+
+@pytest.mark.parametrize(
+    ("slices", "distance", "stated", "thickness"),
+    [(4, 8.0, 6.0, 6.0), (4, 8.0, None, 8.0), (4, None, None, 8.0), (1, None, None, 1.25)],
+)
+def test_a_thickness_is_always_stated_and_a_slice_distance_where_there_is_one(
+    slices: int, distance: float | None, stated: float | None, thickness: float
+) -> None:
+    one = bench(slices=slices, slice_distance=distance)
+    planes = tuple(tuple(replace(plane, thickness=stated) for plane in phase) for phase in one.grid.planes)
+    one = Bench(replace(one.grid, planes=planes), one.headers)
+    seg = dcmread(io.BytesIO(write_segmentation(LABELS[:slices], one.grid, 0, one.headers, PROVENANCE)))
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert measures.SliceThickness == thickness
+    assert measures.get("SpacingBetweenSlices") == distance
