@@ -17,7 +17,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from contracts.errors import Broken, NotYet, Refused, SegloopError
+from contracts.errors import Broken, Refused, SegloopError, answer_to
 from serving.archive import Incoming
 from serving.dicomweb.address import address, root
 from serving.guard import Guard, Identity
@@ -203,25 +203,30 @@ def _boundary(content_type: str) -> bytes | None:
 
 
 def _answer(body: Body, error: Exception | None, base: str) -> Response:
-    """The Store Instances Response (PS3.18 section 10.5.3)."""
+    """The Store Instances Response (PS3.18 section 10.5.3); a problem where there is nothing to list."""
     document = _document(body, base)
-    if isinstance(error, SegloopError):
-        status = 503 if isinstance(error, NotYet) else 500
-        headers = _warning(error.sentence) | {"Retry-After": "60"}
-    elif error is not None or not body.complete:
-        status = 400
-        headers = _warning("The body is no complete multipart message; parts received whole are kept.")
-    elif not body.stored and not body.failed:
+    ended = _early_end(body, error)
+    if ended is not None:
+        status, code, reason = ended
+        headers = {"Warning": f'299 segloop "{reason}"'} | ({"Retry-After": "60"} if status == 503 else {})
+        return JSONResponse(document or {"code": code, "reason": reason}, status, headers, _kind(document))
+    if not document:
         return _problem(400, "empty", "The request holds no part.")
-    else:
-        status = 200 if not body.failed else 202 if body.stored else 409
-        headers = _warning(" ".join(body.reasons)) if body.reasons else {}
-    return JSONResponse(document, status, headers, DICOM_JSON)
+    status = 200 if not body.failed else 202 if body.stored else 409
+    return JSONResponse(document, status, None, DICOM_JSON)
 
 
-def _warning(words: str) -> dict[str, str]:
-    """Say why in words: the response's document only has a number for it (RFC 7234 section 5.5)."""
-    return {"Warning": f'299 segloop "{words.encode("ascii", "replace").decode().replace(chr(34), chr(39))}"'}
+def _early_end(body: Body, error: Exception | None) -> tuple[int, str, str] | None:
+    """Status, code and reason where the body was not taken to its end."""
+    if isinstance(error, SegloopError):
+        return answer_to(error).http, error.code, error.sentence
+    if error is not None or not body.complete:
+        return 400, "incomplete", "The body is no complete multipart message; parts received whole are kept."
+    return None
+
+
+def _kind(document: dict[str, Any]) -> str:
+    return DICOM_JSON if document else "application/json"
 
 
 def _document(body: Body, base: str) -> dict[str, Any]:

@@ -208,6 +208,7 @@ def test_without_disk_space_the_service_is_unavailable(side: Receiving, web: htt
     answer = post(web, multipart(*FILES))
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "60"
+    assert answer.json()["code"] == "disk_low"
     assert side.files() == side.unfinished() == []
 
 
