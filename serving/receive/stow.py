@@ -208,12 +208,17 @@ def _answer(body: Body, error: Exception | None, base: str) -> Response:
     ended = _early_end(body, error)
     if ended is not None:
         status, code, reason = ended
-        headers = {"Warning": f'299 segloop "{reason}"'} | ({"Retry-After": "60"} if status == 503 else {})
+        headers = _warning(reason) | ({"Retry-After": "60"} if status == 503 else {})
         return JSONResponse(document or {"code": code, "reason": reason}, status, headers, _kind(document))
     if not document:
         return _problem(400, "empty", "The request holds no part.")
     status = 200 if not body.failed else 202 if body.stored else 409
-    return JSONResponse(document, status, None, DICOM_JSON)
+    return JSONResponse(document, status, _warning(" ".join(body.reasons)) if body.reasons else {}, DICOM_JSON)
+
+
+def _warning(words: str) -> dict[str, str]:
+    """Say why in words: the response's document only has a number for it (RFC 7234 section 5.5)."""
+    return {"Warning": f'299 segloop "{words.encode("ascii", "replace").decode().replace(chr(34), chr(39))}"'}
 
 
 def _early_end(body: Body, error: Exception | None) -> tuple[int, str, str] | None:

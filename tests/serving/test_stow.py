@@ -191,7 +191,7 @@ def test_a_client_that_goes_away_leaves_what_was_whole(side: Receiving, web: htt
             f"POST /dicom-web/studies HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Type: {TYPE}\r\nContent-Length: 999999"
         )
         connection.sendall(lines.encode() + b"\r\n\r\n" + body)
-        assert wait_for(lambda: len(side.unfinished()) == 1)
+        assert wait_for(lambda: len(side.files()) == len(side.unfinished()) == 1)
         assert side.activity.open_studies() == {STUDY}
     assert wait_for(lambda: side.unfinished() == [] and side.activity.open_studies() == set())
     assert [row.sop_uid for row in side.rows()] == [IMAGES[0].SOPInstanceUID]
