@@ -138,8 +138,7 @@ class Steps:
         with self._db.read() as session:
             version = session.get_one(StackVersion, stack_id)
             paths = _paths(session, self._archive, version)
-            predecessors = _predecessors(session, version)
-            provenance = _provenance(version, predecessors)
+            provenance = _provenance(version, _predecessors(session, version))
         headers = {uid: read_header(path) for uid, path in paths.items()}
         phases = [phase for phase in range(grid.phases) if (labels[phase] > 0).any()]
         for phase in phases:
@@ -207,11 +206,12 @@ def _paths(session: Session, archive: Archive, version: StackVersion) -> dict[st
     return {sop_uid: archive.path(key) for sop_uid, key in rows}
 
 
-def _predecessors(session: Session, version: StackVersion) -> tuple[str, ...]:
-    """SOP Instance UIDs of the results of the version before, in order of phase."""
-    rows = session.scalars(
-        select(Result.sop_uid)
+def _predecessors(session: Session, version: StackVersion) -> list[tuple[str, str]]:
+    """(SOP Instance UID, series UID) of the results of the version before, in order of phase."""
+    rows = session.execute(
+        select(Result.sop_uid, Instance.series_uid)
         .join(StackVersion, StackVersion.id == Result.stack_version_id)
+        .join(Instance, Instance.key == Result.key)
         .where(
             StackVersion.study_uid == version.study_uid,
             StackVersion.key == version.key,
@@ -219,10 +219,10 @@ def _predecessors(session: Session, version: StackVersion) -> tuple[str, ...]:
         )
         .order_by(Result.phase)
     )
-    return tuple(rows)
+    return [(sop_uid, series_uid) for sop_uid, series_uid in rows]
 
 
-def _provenance(version: StackVersion, predecessors: tuple[str, ...]) -> Provenance:
+def _provenance(version: StackVersion, predecessors: list[tuple[str, str]]) -> Provenance:
     model = version.model
     at = version.completeness["at"]
     if not isinstance(at, int | float):
@@ -237,5 +237,6 @@ def _provenance(version: StackVersion, predecessors: tuple[str, ...]) -> Provena
         completed_at=float(at),
         completeness=record_text(version),
         revision=1,
-        predecessors=predecessors,
+        predecessors=tuple(sop_uid for sop_uid, _ in predecessors),
+        predecessor_series=predecessors[0][1] if predecessors else "",
     )
