@@ -60,7 +60,7 @@ def running(folder: Path, *, filled: bool = True, **settings: object) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "tile_png", tile_png)
         app = create_app(chosen)
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_config=None))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         until = time.monotonic() + 20
