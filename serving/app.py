@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.model_repository is None:
         seed(SHIPPED_MODELS, settings.models)
     db = Database(settings.sqlite_url)
-    archive = Archive(settings.home)
+    archive = Archive(settings.home, settings.quarantine_mb)
     activity = Activity()
     intake = Intake(db, archive, settings, activity)
     engines = EnginePool(settings)
