@@ -21,7 +21,7 @@ from client.api import Study
 def sending(console: Console, files: int, size: int) -> Iterator[Callable[[int], None]]:
     """Show a bar for ``size`` bytes in ``files`` files; gives the function that adds bytes sent."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=not console.is_terminal) as bars:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         task = bars.add_task(f"Sending {files} files", total=size)
         yield lambda count: bars.advance(task, count)
 
@@ -34,7 +34,7 @@ def waiting(console: Console) -> Iterator[Callable[[Sequence[Study]], None]]:
     """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     last = ""
-    with Progress(*columns, console=console, transient=True) as bars:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("Waiting for the answer", total=None)
 
         def show(studies: Sequence[Study]) -> None:

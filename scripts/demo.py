@@ -64,7 +64,8 @@ class Shown:
 def main() -> int:
     """Run the demo and return its exit code."""
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         with gateway(console) as settings:
             shown = answer_sample(console, settings)
