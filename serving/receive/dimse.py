@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 SUCCESS = 0x0000
 FAILED = 0xC001
+LONGEST_UID = 64
 MAX_ASSOCIATIONS = 32
 MAX_PDU = 131072
 """Bounds what one PDU costs in memory: pynetdicom copies each several times. DCMTK's storescu sends no larger ones."""
@@ -56,6 +57,7 @@ class DicomServer:
             (evt.EVT_CONN_OPEN, _send_at_once),
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_DIMSE_RECV, _cut_long_uid),
             (evt.EVT_C_STORE, self._store),
         ]
         address = (settings.dicom_host, settings.dicom_port)
@@ -143,6 +145,14 @@ def _element(number: int, vr: bytes, text: str) -> bytes:
 def _send_at_once(event: evt.Event) -> None:
     connection: Any = event.assoc.dul.socket
     connection.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+
+
+def _cut_long_uid(event: evt.Event) -> None:
+    """pynetdicom aborts the association over a UID of more than 64 characters; cut, one object is refused instead."""
+    command: Any = event.message.command_set
+    uid = command.get("AffectedSOPInstanceUID")
+    if uid is not None and len(uid) > LONGEST_UID:
+        command.AffectedSOPInstanceUID = uid[:LONGEST_UID]
 
 
 def _let_go(data: BytesIO | None) -> None:

@@ -194,6 +194,20 @@ def test_refusals_have_their_statuses(side: Receiving, server: DicomServer) -> N
     assert store(server.port, Exam("two").short_axis(1, 1)[0]) == 0xA700
 
 
+def test_a_uid_that_is_too_long_is_refused_without_losing_the_association(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender is made to break the rule, so the receiver is another process."""
+    monkeypatch.setattr("pynetdicom.dimse_primitives.set_uid", lambda value, *_, **__: value)
+    good, bad = Exam().short_axis(2, 1)
+    bad.SOPInstanceUID = "1." * 40 + "1"
+    with running(tmp_path / "home") as process:
+        with associated(process.dicom, (good.SOPClassUID, good.file_meta.TransferSyntaxUID)) as association:
+            assert association.send_c_store(bad).Status == 0xC000
+            assert association.send_c_store(good).Status == 0
+        assert len(list((tmp_path / "home" / "quarantine").iterdir())) == 1
+
+
 def test_a_command_must_name_the_object_it_carries(
     side: Receiving, server: DicomServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
