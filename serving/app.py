@@ -6,9 +6,10 @@ from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from contracts.errors import SegloopError, answer_to
+from contracts.errors import SegloopError, Usage, answer_to
 from contracts.model_repository import seed
 from serving import api, deliver, durable, faults, observe, pages
 from serving.archive import Archive
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="segloop", lifespan=lifespan, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     app.add_exception_handler(SegloopError, _explain)
+    app.add_exception_handler(RequestValidationError, _explain_arguments)
     app.include_router(stow.router(intake, activity, guard))
     app.include_router(qido.router(db, archive))
     app.include_router(wado.router(db, archive))
@@ -82,6 +84,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(pages.router(db, archive, engines, guard, settings))
     app.add_middleware(GuardMiddleware, guard=guard)
     return app
+
+
+async def _explain_arguments(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = [f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}" for fault in error.errors()]
+    return JSONResponse({"code": "bad_arguments", "reason": "; ".join(faults)}, answer_to(Usage("", "")).http)
 
 
 async def _explain(_: Request, error: Exception) -> JSONResponse:

@@ -130,6 +130,14 @@ def give_up_on_crashers() -> None:
         DBOS.delete_workflows([status.workflow_id])
 
 
+def forget_broken_tries() -> int:
+    """Forget tries of deliveries that broke before they could book their end, so that they are made again."""
+    broken = DBOS.list_workflows(status=["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"], name="deliver")
+    if broken:
+        DBOS.delete_workflows([status.workflow_id for status in broken])
+    return len(broken)
+
+
 def purge(before: str) -> int:
     """Forget finished workflows that ended before a time (ISO 8601); return how many."""
     done = DBOS.list_workflows(

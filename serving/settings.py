@@ -11,7 +11,7 @@ SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "model_repository"
 class Settings(BaseSettings):
     """Settings of ``python -m serving``. Field descriptions are the text of ``--help`` and ``docs/settings.md``."""
 
-    model_config = SettingsConfigDict(env_prefix="SEGLOOP_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SEGLOOP_", env_ignore_empty=True, frozen=True)
 
     home: Path = Field(Path("var"), description="Folder of all state: archive, index, work in progress, models.")
     http_host: str = Field("127.0.0.1", description="Address the HTTP side listens on.")

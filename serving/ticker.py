@@ -92,6 +92,8 @@ class Ticker:
         if time.time() >= self._next_minute:
             self._next_minute = time.time() + MINUTE_S
             durable.give_up_on_crashers()
+            if durable.forget_broken_tries():
+                self._trying.clear()
 
     def _hourly(self) -> None:
         now = time.time()
@@ -113,6 +115,7 @@ class Ticker:
                     ~select(StackVersion.id)
                     .where(
                         StackVersion.study_uid == Study.study_uid,
+                        StackVersion.current,
                         StackVersion.state.in_(("complete", "processing", "held", "delivering")),
                     )
                     .exists(),
