@@ -113,15 +113,21 @@ def read_dataset(path: Path) -> Dataset:
         return dcmread(path)
 
 
-def check_identity(header: Dataset) -> None:
-    """Raise ``Refused("bad_identity")`` unless the four UIDs that name an instance are digits and points only.
+def is_uid(text: str) -> bool:
+    """Whether a text is digits and points only, 64 at most.
 
     Leading zeros, which PS3.5 section 9.1 forbids, do occur in real files and do no harm; other characters never
-    belong to a UID and could reach a path.
+    belong to a UID and could reach a path, an address or a header.
     """
-    for keyword in IDENTITY:
-        value = header.get(keyword)
-        if not isinstance(value, str) or not _UID.fullmatch(value):
+    return _UID.fullmatch(text) is not None
+
+
+def check_identity(header: Dataset) -> None:
+    """Raise ``Refused("bad_identity")`` unless the four UIDs that name an instance are UIDs, and so is its syntax."""
+    named = [(keyword, header.get(keyword)) for keyword in IDENTITY]
+    syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
+    for keyword, value in [*named, *([("TransferSyntaxUID", syntax)] if syntax else [])]:
+        if not isinstance(value, str) or not is_uid(value):
             state = "is missing" if not value else "has characters that no UID has, or too many"
             raise Refused("bad_identity", f"{keyword} {state}; send the object with a proper {keyword}.")
 

@@ -4,12 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 
-from contracts.errors import SegloopError, Usage, answer_to
 from contracts.model_repository import seed
 from serving import api, deliver, durable, faults, observe, pages
 from serving.archive import Archive
@@ -22,6 +19,7 @@ from serving.guard.middleware import GuardMiddleware
 from serving.index.database import Database
 from serving.pipeline.settle import Settler
 from serving.pipeline.steps import Steps
+from serving.problems import explain_errors
 from serving.receive import dimse, stow
 from serving.receive.activity import Activity
 from serving.receive.ingest import Intake
@@ -74,8 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         await run_in_threadpool(stop, listener)
 
     app = FastAPI(title="segloop", lifespan=lifespan, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    app.add_exception_handler(SegloopError, _explain)
-    app.add_exception_handler(RequestValidationError, _explain_arguments)
+    explain_errors(app)
     app.include_router(stow.router(intake, activity, guard))
     app.include_router(qido.router(db, archive))
     app.include_router(wado.router(db, archive))
@@ -84,14 +81,3 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(pages.router(db, archive, engines, guard, settings))
     app.add_middleware(GuardMiddleware, guard=guard)
     return app
-
-
-async def _explain_arguments(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    faults = [f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}" for fault in error.errors()]
-    return JSONResponse({"code": "bad_arguments", "reason": "; ".join(faults)}, answer_to(Usage("", "")).http)
-
-
-async def _explain(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, SegloopError)
-    return JSONResponse({"code": error.code, "reason": error.sentence}, answer_to(error).http)

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from pydicom.datadict import tag_for_keyword
 from sqlalchemy.orm import Session
 
+from contracts.dicom import is_uid
 from serving.archive import Archive
 from serving.dicomweb.accept import ranges
 from serving.dicomweb.address import address, root
@@ -72,6 +73,7 @@ def _instances(*, with_study: bool) -> Search:
 
 def _answer(db: Database, request: Request, level: str, within: dict[str, str], search: Search) -> Response:
     _check_accept(request)
+    _check_uids(within)
     matches, ignored = _matches(request, level)
     limit, offset = _count(request, "limit"), _count(request, "offset") or 0
     if not within:
@@ -127,6 +129,12 @@ def _count(request: Request, name: str) -> int | None:
     if not text.isdecimal() or len(text) > 9:
         raise HTTPException(400, {"code": "bad_query", "reason": f"{name} must be a whole number, at least 0."})
     return int(text)
+
+
+def _check_uids(within: dict[str, str]) -> None:
+    """Refuse what is no UID: an address names one study or series, and no list or pattern of them."""
+    if not all(is_uid(value) for value in within.values()):
+        raise HTTPException(400, {"code": "bad_uid", "reason": "The address holds a study or series that is no UID."})
 
 
 def _check_accept(request: Request) -> None:

@@ -5,7 +5,6 @@ from its first byte, and only a group of parts waits for its commit. Every part 
 when the body ends early: then the answer is 400 and names what was stored.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from contracts.dicom import is_uid
 from contracts.errors import Broken, Refused, SegloopError, answer_to
 from serving.archive import Incoming
 from serving.dicomweb.address import address, root
@@ -34,7 +34,6 @@ GROUP = 32
 """Parts that are committed together: one wait for the disk serves many."""
 
 DICOM_JSON = "application/dicom+json"
-UID = re.compile(r"[0-9.]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def router(intake: Intake, activity: Activity, guard: Guard) -> APIRouter:
     @routes.post("/studies/{study}")
     async def store_to_study(study: str, request: Request, identity: Identity = sender) -> Response:
         """Store instances of one study; others fail with reason 0xC409."""
-        if not UID.fullmatch(study):
+        if not is_uid(study):
             return _problem(400, "bad_uid", "The study in the address is no UID.")
         return await _receive(request, identity.source, study, intake, activity)
 

@@ -135,6 +135,16 @@ def test_uids_that_could_reach_a_path_are_refused(tmp_path: Path, keyword: str, 
     assert "passwd" not in caught.value.sentence
 
 
+def test_a_transfer_syntax_that_could_end_a_header_line_is_refused(tmp_path: Path) -> None:
+    """It becomes part of the headers of multipart answers."""
+    image, _ = one(tmp_path)
+    path = write([image], tmp_path)[image.SOPInstanceUID]
+    syntax = str(image.file_meta.TransferSyntaxUID).encode()
+    path.write_bytes(path.read_bytes().replace(syntax, b"1\r\nX-Own: 1".ljust(len(syntax), b"2"), 1))
+    with pytest.raises(Refused, match="TransferSyntaxUID"):
+        read_header(path)
+
+
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
 def test_a_missing_or_endless_uid_is_refused(tmp_path: Path, keyword: str) -> None:
     image, _ = one(tmp_path)

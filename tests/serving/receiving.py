@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import select
 
-from contracts.errors import SegloopError, answer_to
 from serving.archive import Archive
 from serving.dicomweb import qido, wado
 from serving.guard import Guard
 from serving.guard.middleware import GuardMiddleware
 from serving.index.database import Database
 from serving.index.models import Instance, Sender, Study
+from serving.problems import explain_errors
 from serving.receive import stow
 from serving.receive.activity import Activity
 from serving.receive.ingest import Accepted, Intake
@@ -90,17 +89,12 @@ class Receiving:
     def app(self) -> FastAPI:
         """Return the DICOMweb side as an application, with the guard before it."""
         app = FastAPI()
-        app.add_exception_handler(SegloopError, _explain)
+        explain_errors(app)
         app.include_router(stow.router(self.intake, self.activity, self.guard))
         app.include_router(qido.router(self.db, self.archive))
         app.include_router(wado.router(self.db, self.archive))
         app.add_middleware(GuardMiddleware, guard=self.guard)
         return app
-
-
-async def _explain(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, SegloopError)
-    return JSONResponse({"code": error.code, "reason": error.sentence}, answer_to(error).http)
 
 
 @contextmanager

@@ -167,6 +167,18 @@ def test_matches_against_the_address_find_nothing(address: str) -> None:
     assert answer.status_code == 204
 
 
+@pytest.mark.parametrize("path", ["*/series", "*/instances", "{}/series/*/instances", "{}*/series", "{},1.2/series"])
+def test_an_address_names_one_study_and_never_a_pattern(address: str, path: str) -> None:
+    """Whoever may see a study whose UID they know may not see all others by a wildcard in the address."""
+    answer = get(address, "studies/" + path.format(study_uid(0)))
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_uid")
+
+
+def test_an_address_that_does_not_exist_is_answered_like_every_error(address: str) -> None:
+    answer = get(address, "nothing/here")
+    assert (answer.status_code, answer.json()) == (404, {"code": "http_404", "reason": "Not Found."})
+
+
 def test_nothing_found_is_no_content(client: DICOMwebClient, address: str) -> None:
     assert client.search_for_studies(search_filters={"PatientID": "nobody"}) == []
     answer = get(address, "studies", params={"PatientID": "nobody"})
@@ -179,7 +191,7 @@ def test_nothing_found_is_no_content(client: DICOMwebClient, address: str) -> No
 def test_nonsense_is_a_bad_request(address: str, query: str) -> None:
     answer = get(address, f"studies?{query}")
     assert answer.status_code == 400
-    assert answer.json()["detail"]["code"] == "bad_query"
+    assert answer.json()["code"] == "bad_query"
 
 
 @pytest.mark.parametrize("query", ["fuzzymatching=true", "OperatorsName=x", "Rows=20"])

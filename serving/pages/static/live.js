@@ -119,7 +119,7 @@ document.addEventListener("submit", async (event) => {
       body: removes ? undefined : JSON.stringify(fields),
     });
     const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) { say(body.reason ?? body.detail?.reason ?? `Not done: the gateway answered ${answer.status}.`); return; }
+    if (!answer.ok) { say(body.reason ?? `Not done: the gateway answered ${answer.status}.`); return; }
     if (removes) { location.href = "/"; return; }
     say(body.sentence ?? "Done.");
     form.reset();
