@@ -36,7 +36,7 @@ class Work(Protocol):
 
 
 _work: Work
-_attempt: Callable[[int], None]
+_attempt: Callable[[int, int], None]
 _lock: IO[bytes]
 
 
@@ -56,13 +56,13 @@ def _process(stack_id: int, steps: list[str]) -> str:
 
 
 @DBOS.step(name="attempt")
-def _try_delivery(delivery_id: int) -> None:
-    _attempt(delivery_id)
+def _try_delivery(delivery_id: int, number: int) -> None:
+    _attempt(delivery_id, number)
 
 
 @DBOS.workflow(name="deliver", max_recovery_attempts=100_000)
-def _deliver(delivery_id: int) -> None:
-    _try_delivery(delivery_id)
+def _deliver(delivery_id: int, number: int) -> None:
+    _try_delivery(delivery_id, number)
 
 
 def claim(home: Path) -> None:
@@ -80,7 +80,7 @@ def claim(home: Path) -> None:
     _lock = stream
 
 
-def launch(settings: Settings, work: Work, attempt: Callable[[int], None]) -> None:
+def launch(settings: Settings, work: Work, attempt: Callable[[int, int], None]) -> None:
     """Start the engine on a HOME that was claimed; work that was under way when the process ended goes on by itself."""
     global _work, _attempt
     _work, _attempt = work, attempt
@@ -116,10 +116,10 @@ def process(stack_id: int, attempt: int, *, after_release: bool = False) -> None
         DBOS.enqueue_workflow(STACKS, _process, stack_id, list(steps))
 
 
-def deliver(delivery_id: int, attempt: int) -> None:
-    """Enqueue one try of a delivery; the same try is enqueued once."""
-    with SetWorkflowID(f"deliver-{delivery_id}-{attempt}"):
-        DBOS.enqueue_workflow(DELIVERIES, _deliver, delivery_id)
+def deliver(delivery_id: int, number: int) -> None:
+    """Enqueue one try of a delivery, counted from 1; the same try is enqueued once."""
+    with SetWorkflowID(f"deliver-{delivery_id}-{number}"):
+        DBOS.enqueue_workflow(DELIVERIES, _deliver, delivery_id, number)
 
 
 def give_up_on_crashers() -> None:

@@ -66,14 +66,15 @@ def destination_named(settings: Settings, name: str) -> Destination:
     return places[name]
 
 
-def attempt(db: Database, archive: Archive, settings: Settings, delivery_id: int) -> None:
-    """Make one try and write down its outcome; when it was the last of its stack, the stack is done.
+def attempt(db: Database, archive: Archive, settings: Settings, delivery_id: int, number: int) -> None:
+    """Make try ``number`` (from 1) and write down its outcome; when it was the last of its stack, the stack is done.
 
     May be repeated after a crash at any point: what was claimed and not booked is sent again, which the receiver
-    recognises by the SOP Instance UID; what was booked is not sent again.
+    recognises by the SOP Instance UID; what was booked is not sent again. A try that was postponed after it was handed
+    out is made all the same: its number is used up, and without an outcome nothing would ever follow it.
     """
     with db.write() as session:
-        claim = _claim(session, delivery_id, time.time())
+        claim = _claim(session, delivery_id, number, time.time())
     if claim is None:
         return
     faults.point("deliver:claimed")
@@ -85,17 +86,15 @@ def attempt(db: Database, archive: Archive, settings: Settings, delivery_id: int
     faults.point("deliver:booked")
 
 
-def _claim(session: Session, delivery_id: int, now: float) -> _Claim | None:
+def _claim(session: Session, delivery_id: int, number: int, now: float) -> _Claim | None:
     row = session.get(Delivery, delivery_id)
-    if row is None or row.state in {"delivered", "withdrawn"}:
+    if row is None or row.state in {"delivered", "withdrawn"} or row.attempts > number:
         return None
-    before, is_due = row.state, row.next_at <= now
-    if before != "sending" and not is_due:
-        return None  # a try that was booked before a crash and is run again
-    if before != "sending" or is_due:
-        row.attempts += 1
-    row.state, row.next_at, row.changed_at = "sending", now + LEASE_S, now
-    return _Claim(session.get_one(Result, row.sop_uid).key, row.destination, before, row.attempts)
+    if row.attempts == number and row.state != "sending":
+        return None  # booked before a crash, and run again
+    before = row.state
+    row.state, row.attempts, row.next_at, row.changed_at = "sending", number, now + LEASE_S, now
+    return _Claim(session.get_one(Result, row.sop_uid).key, row.destination, before, number)
 
 
 def _try(claim: _Claim, archive: Archive, settings: Settings) -> Answer:

@@ -35,7 +35,7 @@ PROGRAM = textwrap.dedent(
             (home / "given-up").write_text(str(stack_id))
 
     durable.claim(home)
-    durable.launch(Settings(home=home), Work(), lambda delivery_id: None)
+    durable.launch(Settings(home=home), Work(), lambda delivery_id, number: None)
     for stack_id in (1, 2):
         durable.process(stack_id, 1)
         durable.process(stack_id, 1)
