@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from client.samples.cardiac import Sample, write_cardiac
 
+from client.samples.cardiac import Sample, write_cardiac
 from tests.journeys.running import RunningGateway
 
 

@@ -121,8 +121,11 @@ def until(ask: Callable[[], T], seconds: float, *, what: str) -> T:
     raise AssertionError(what)
 
 
-def storescu(port: int, paths: Sequence[Path], *, calling: str = "TESTER", called: str = "SEGLOOP") -> bool:
-    """Send files and folders with DCMTK's ``storescu``; return whether every one was acknowledged."""
+def storescu(port: int, paths: Sequence[Path], *options: str, calling: str = "TESTER", called: str = "SEGLOOP") -> bool:
+    """Send files and folders with DCMTK's ``storescu``; return whether every one was acknowledged.
+
+    Compressed files need the one of its options that proposes their transfer syntax.
+    """
     sent = subprocess.run(
         [
             "/usr/bin/storescu",
@@ -133,6 +136,7 @@ def storescu(port: int, paths: Sequence[Path], *, calling: str = "TESTER", calle
             calling,
             "-aec",
             called,
+            *options,
             "127.0.0.1",
             str(port),
             *map(str, paths),

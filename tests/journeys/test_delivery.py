@@ -2,8 +2,8 @@
 
 import httpx
 import pytest
-from client.samples.cardiac import write_cardiac
 
+from client.samples.cardiac import write_cardiac
 from tests.journeys.orthanc import Orthanc
 from tests.journeys.running import storescu, until
 

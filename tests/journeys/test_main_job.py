@@ -8,25 +8,18 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
-from client.samples.cardiac import Sample, write_cardiac
 
+from client.samples.cardiac import Sample, write_cardiac
 from contracts.scores import dice
-from contracts.segmentations import read_segmentation
 from contracts.tasks import LABELS, Task
-from tests.journeys.masks import grid_of
+from tests.journeys.masks import grid_of, masks_of
 from tests.journeys.running import RunningGateway, retrieve, send, storescu
 
 
 def masks(running: RunningGateway, study: dict, sample: Sample) -> np.ndarray:
-    """Return labels [phase, slice, row, column] of a study's one stack, read back over WADO-RS."""
+    """Return labels [phase, slice, row, column] of a study's one stack."""
     (stack,) = study["stacks"]
-    grid = grid_of(sample.paths)
-    found = []
-    for result in sorted(stack["results"], key=lambda result: result["phase"]):
-        path = running.home.parent / f"{result['sop_uid']}.dcm"
-        path.write_bytes(retrieve(running, study["study_uid"], result))
-        found.append(read_segmentation(path, grid, result["phase"] - 1))
-    return np.stack(found)
+    return masks_of(running, study, stack, grid_of(sample.paths))
 
 
 def test_a_cine_sent_by_the_client_is_answered_right(gateway, sample, tmp_path):
