@@ -122,17 +122,23 @@ def deliver(delivery_id: int, number: int) -> None:
         DBOS.enqueue_workflow(DELIVERIES, _deliver, delivery_id, number)
 
 
-def give_up_on_crashers() -> None:
-    """Fail the stacks whose work killed the process too often, so that they are shown and can be retried."""
-    for status in DBOS.list_workflows(status="MAX_RECOVERY_ATTEMPTS_EXCEEDED", name="process"):
-        stack_id = int(status.workflow_id.split("-")[1])
-        _work.give_up(stack_id, "The gateway died on it several times; see the log, then retry.")
+BROKEN = {
+    "ERROR": "Its end could not be written down; see the log, then retry.",
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "The gateway died on it several times; see the log, then retry.",
+}
+"""Ends of a workflow that no step has noted, and what to say about them."""
+
+
+def give_up_on_broken_work() -> None:
+    """Fail the stacks whose work killed the process too often or broke, so that they are shown and can be retried."""
+    for status in DBOS.list_workflows(status=list(BROKEN), name="process"):
+        _work.give_up(int(status.workflow_id.split("-")[1]), BROKEN[status.status])
         DBOS.delete_workflows([status.workflow_id])
 
 
 def forget_broken_tries() -> int:
     """Forget tries of deliveries that broke before they could book their end, so that they are made again."""
-    broken = DBOS.list_workflows(status=["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"], name="deliver")
+    broken = DBOS.list_workflows(status=list(BROKEN), name="deliver")
     if broken:
         DBOS.delete_workflows([status.workflow_id for status in broken])
     return len(broken)

@@ -91,7 +91,7 @@ class Ticker:
     def _each_minute(self) -> None:
         if time.time() >= self._next_minute:
             self._next_minute = time.time() + MINUTE_S
-            durable.give_up_on_crashers()
+            durable.give_up_on_broken_work()
             if durable.forget_broken_tries():
                 self._trying.clear()
 

@@ -37,6 +37,8 @@ from serving.routing import Rule
 from serving.settings import Settings
 
 GO_ON = ""
+IN_WORK = frozenset({"complete", "processing"})
+"""States in which a step has something to do."""
 
 
 class Steps:
@@ -60,7 +62,7 @@ class Steps:
         started = time.monotonic()
         try:
             work: Callable[[int], str] = getattr(self, step)
-            outcome = self._superseded(stack_id) or work(stack_id)
+            outcome = self._over(stack_id) or work(stack_id)
         except SegloopError as error:
             outcome = self._ended_by(stack_id, step, error)
         except Exception as error:
@@ -72,7 +74,9 @@ class Steps:
         seconds = time.monotonic() - started
         SECONDS.labels(step=step).observe(seconds)
         with self._db.write() as session:
-            note_step(session, session.get_one(StackVersion, stack_id), step, seconds, reason=outcome)
+            version = session.get(StackVersion, stack_id)
+            if version is not None:
+                note_step(session, version, step, seconds, reason=outcome)
         return outcome
 
     def read(self, stack_id: int) -> str:
@@ -153,6 +157,8 @@ class Steps:
         """Queue the results for the destinations of the stack's senders."""
         with self._db.write() as session:
             version = session.get_one(StackVersion, stack_id)
+            if not version.current:  # since this step began; its deliveries were withdrawn before there were any
+                raise _superseded()
             waiting = offer(session, version, self._settings)
             reason = f"{waiting} to deliver" if waiting else "no destination is mapped to its sender"
             faults.point("offer:inside")
@@ -160,17 +166,24 @@ class Steps:
         return GO_ON
 
     def give_up(self, stack_id: int, reason: str) -> None:
-        """Mark a stack as failed from outside its workflow, after the process died on it again and again."""
+        """Mark a stack as failed from outside its workflow, after that died or broke and nothing else would end it."""
         with self._db.write() as session:
-            version = session.get_one(StackVersion, stack_id)
-            if version.state in {"complete", "processing"}:
+            version = session.get(StackVersion, stack_id)
+            if version is not None and version.state in IN_WORK:
                 move(session, version, "failed", who="segloop", reason=reason, code="crashed")
 
-    def _superseded(self, stack_id: int) -> str:
+    def _over(self, stack_id: int) -> str:
+        """Return a word where there is nothing to do any more: deleted, ended before (and killed before that was
+        recorded), or superseded."""
         with self._db.read() as session:
-            if session.get_one(StackVersion, stack_id).current:
+            version = session.get(StackVersion, stack_id)
+            if version is None:
+                return "deleted"
+            if version.state not in IN_WORK:
+                return version.state
+            if version.current:
                 return GO_ON
-        return self._end(stack_id, "not_processed", "superseded", "A later version of this stack took its place.")
+        raise _superseded()
 
     def _ended_by(self, stack_id: int, step: str, error: SegloopError) -> str:
         log.warning("stack_ended", step=step, stack_id=stack_id, code=error.code)
@@ -180,12 +193,16 @@ class Steps:
 
     def _end(self, stack_id: int, state: str, code: str, reason: str) -> str:
         with self._db.write() as session:
-            version = session.get_one(StackVersion, stack_id)
-            if version.state in {"complete", "processing"}:
+            version = session.get(StackVersion, stack_id)
+            if version is not None and version.state in IN_WORK:
                 move(session, version, state, who="segloop", reason=reason, code=code)
         if state != "held":
             WorkFolder(self._settings.home, stack_id).drop_work()
         return state
+
+
+def _superseded() -> NotYet:
+    return NotYet("superseded", "A later version of this stack took its place.")
 
 
 def _measure(labels: NDArray[np.uint8], grid: Grid, task: Task) -> Measurements | None:

@@ -29,6 +29,8 @@ PROGRAM = textwrap.dedent(
                 out.write(json.dumps([step, stack_id]) + "\\n")
             if kill_at == step and stack_id == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if kill_at == f"break {step}" and stack_id == 1:
+                raise OSError("the disk is full")
             return "stopped" if stack_id == 2 and step == "predict" else ""
 
         def give_up(self, stack_id, reason):
@@ -43,7 +45,7 @@ PROGRAM = textwrap.dedent(
     from dbos import DBOS
     while DBOS.list_workflows(status=["PENDING", "ENQUEUED"]) and time.monotonic() < end:
         time.sleep(0.1)
-    durable.give_up_on_crashers()
+    durable.give_up_on_broken_work()
     durable.stop(5)
     """
 )
@@ -79,6 +81,12 @@ def test_work_that_kills_the_process_every_time_is_given_up(tmp_path):
     assert ends == [-signal.SIGKILL] * 6 + [0]
     assert (tmp_path / "given-up").read_text() == "1"
     assert ("predict", 2) in steps(tmp_path)
+
+
+def test_work_whose_end_cannot_be_written_down_is_given_up(tmp_path):
+    assert run(tmp_path, kill_at="break write") == 0
+    assert (tmp_path / "given-up").read_text() == "1"
+    assert ("offer", 1) not in steps(tmp_path)
 
 
 def test_two_gateways_never_share_a_home(tmp_path):

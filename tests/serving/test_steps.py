@@ -10,6 +10,7 @@ from contracts.prepare import Prepare
 from contracts.tasks import Task
 from serving.index.models import History, Result, StackVersion
 from serving.pipeline.steps import Steps
+from serving.removal import remove_study
 from tests.builders import Exam
 from tests.serving.parts import Parts
 
@@ -151,6 +152,35 @@ def test_a_version_that_was_overtaken_stops(parts):
     with parts.db.read() as session:
         stack_id = session.scalars(select(StackVersion.id)).one()
     assert steps_of(parts, Painter()).run("predict", stack_id) == "not_processed"
+
+
+def test_a_version_that_is_overtaken_while_it_is_offered_sends_nothing(parts, monkeypatch):
+    run(parts, Painter(), "read", "predict", "write")
+    steps = steps_of(parts, Painter())
+    monkeypatch.setattr(steps, "_over", lambda stack_id: "")  # it was current when the step began
+    with parts.db.write() as session:
+        stack = session.scalars(select(StackVersion)).one()
+        stack.current, stack_id = False, stack.id
+    assert steps.run("offer", stack_id) == "not_processed"
+    (stack,) = parts.stacks(current=False)
+    assert (stack.state, stack.code) == ("not_processed", "superseded")
+
+
+def test_a_step_that_ended_its_stack_and_was_not_recorded_leaves_it_ended(parts):
+    """Killed in between, it runs again; a model that came meanwhile must not lead to results of an ended stack."""
+    assert run(parts, None, "read") == "not_processed"
+    assert run(parts, Painter()) == "not_processed"
+    assert state(parts) == ("not_processed", "no_model")
+    assert results(parts) == []
+
+
+def test_a_study_that_was_deleted_before_its_turn_ends_its_work(parts):
+    (stack,) = parts.stacks()
+    remove_study(parts.db, parts.settings.home, stack.study_uid, who="t", why="")
+    steps = steps_of(parts, Painter())
+    assert steps.run("read", stack.id) == "deleted"
+    steps.give_up(stack.id, "died on it")
+    assert not (parts.settings.home / "work").exists() or not list((parts.settings.home / "work").iterdir())
 
 
 def test_every_step_is_noted_with_its_time(parts):

@@ -26,7 +26,7 @@ def started(monkeypatch):
     calls = []
     monkeypatch.setattr(durable, "process", lambda *a, **k: calls.append((*a, k["after_release"])))
     monkeypatch.setattr(durable, "deliver", lambda *a: calls.append(a))
-    for name in ("give_up_on_crashers", "forget_broken_tries", "purge"):
+    for name in ("give_up_on_broken_work", "forget_broken_tries", "purge"):
         monkeypatch.setattr(durable, name, lambda *a: 0)
     return calls
 
