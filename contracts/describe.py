@@ -103,7 +103,7 @@ def _number(value: object) -> float | None:
     """A finite number, or None for anything else."""
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -130,10 +130,12 @@ def _plain(value: object) -> object:
     """A DICOM value as a plain JSON value: numbers stay numbers, several values become a list."""
     if isinstance(value, MultiValue | list | tuple):
         return [_plain(item) for item in value]
-    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, UID)):
-        return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if value is None or (isinstance(value, bool | str) and not isinstance(value, UID)):
+        return value
     number = _number(value)
-    return number if number is not None else str(value)
+    if number is None:
+        return str(value)[:64]
+    return int(value) if isinstance(value, int) else number
 
 
 def _is_image(header: Dataset, pixels: PixelElement | None) -> bool:

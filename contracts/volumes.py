@@ -225,7 +225,8 @@ def _in_phases(groups: Sequence[Sequence[Plane]], features: Mapping[str, object]
 
 def _announced(features: Mapping[str, object]) -> set[object]:
     """Numbers of phases that the headers speak of."""
-    return {features.get("CardiacNumberOfImages"), features.get("NumberOfTemporalPositions")} - {None}
+    said = (features.get("CardiacNumberOfImages"), features.get("NumberOfTemporalPositions"))
+    return {number for one in said for number in (one if isinstance(one, list) else [one])} - {None}
 
 
 def _slice_distance(gaps: Sequence[float]) -> tuple[float | None, tuple[str, ...]]:

@@ -18,10 +18,14 @@ from serving import faults
 from serving.deliver import offer_again, withdraw
 from serving.index.database import Database
 from serving.index.models import Instance, StackVersion, Study
+from serving.logs import log
 from serving.pipeline.states import move
 from serving.receive.activity import Activity
 from serving.routing import Rule, route
 from serving.settings import Settings
+
+PUT_OFF_S = 60.0
+"""A study that could not be settled is tried again after this long."""
 
 
 def due(session: Session, now: float, quiet_period_s: float) -> list[str]:
@@ -40,19 +44,30 @@ class Settler:
     def __init__(self, db: Database, activity: Activity, rules: tuple[Rule, ...], settings: Settings) -> None:
         """``rules`` map stacks to tasks."""
         self._db, self._activity, self._rules, self._settings = db, activity, rules, settings
+        self._put_off: dict[str, float] = {}
 
     def settle_due(self) -> int:
-        """Settle every study whose wait is over; return how many."""
+        """Settle every study whose wait is over; return how many. One that breaks is put off and holds up no other."""
         now = time.time()
         with self._db.read() as session:
             ready = due(session, now, self._settings.quiet_period_s)
         open_studies = self._activity.open_studies() if ready else set()
         settled = 0
         for study_uid in ready:
-            if study_uid not in open_studies:
+            if study_uid not in open_studies and self._put_off.get(study_uid, 0.0) <= now:
                 faults.point("quiet:inside")
-                settled += self._settle(study_uid)
+                settled += self._try_to_settle(study_uid)
                 faults.point("quiet:after")
+        return settled
+
+    def _try_to_settle(self, study_uid: str) -> bool:
+        try:
+            settled = self._settle(study_uid)
+        except Exception as error:
+            log.exception("settle_failed", kind=type(error).__name__)
+            self._put_off[study_uid] = time.time() + PUT_OFF_S
+            return False
+        self._put_off.pop(study_uid, None)
         return settled
 
     def _settle(self, study_uid: str) -> bool:

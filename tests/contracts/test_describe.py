@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.valuerep import IS
 
 from contracts.describe import describe
 from contracts.dicom import quiet
 from contracts.instances import from_json, to_json
+from contracts.stacks import stacks_of
 from tests.builders import SHORT_AXIS, Exam, set_pixels
 
 
@@ -34,6 +37,16 @@ def test_a_classic_image_is_one_plane() -> None:
     assert plane.acquired_s == 10 * 3600 + 20 * 60 + 30.25
     assert described.attributes["ImageType"] == ["ORIGINAL", "PRIMARY", "M"]
     assert described.attributes["EchoTime"] == 1.4
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_beyond_all_bounds_breaks_neither_stacks_nor_json(digits: int) -> None:
+    """IS has 12 characters at most, but nothing stops a file from holding more."""
+    made = image()
+    made.add(DataElement("SeriesNumber", "IS", IS(10**digits), already_converted=True))
+    described = describe(made)
+    assert from_json(json.loads(json.dumps(to_json(described)))) == described
+    assert len(stacks_of([described])) == 1
 
 
 def test_frames_of_an_enhanced_image_are_planes() -> None:

@@ -128,6 +128,17 @@ def test_without_trigger_times_other_attributes_tell_phases(tell: str) -> None:
     assert order == ([3, 2, 1] if tell == "TemporalPositionIdentifier" else [1, 2, 3])
 
 
+def test_slices_whose_headers_announce_different_numbers_of_phases_are_still_told_apart() -> None:
+    images = cine(TriggerTime=None, series_per_position=True)
+    for number, image in enumerate(images):
+        image.CardiacNumberOfImages = 3 + number % 2
+    instances = [describe(image) for image in images]
+    (stack,) = stacks_of(instances)
+    assert stack.features["CardiacNumberOfImages"] == [3, 4]
+    numbers = np.array([[plane.instance_number for plane in row] for row in grid_of(instances).planes])
+    assert (np.diff(numbers, axis=0) > 0).all()
+
+
 @pytest.mark.parametrize("trigger", [None, 100.0])
 def test_images_of_one_position_that_nothing_tells_apart_are_refused(trigger: float | None) -> None:
     refused = refusal(cine(TriggerTime=trigger, CardiacNumberOfImages=None))

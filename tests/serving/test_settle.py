@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from contracts.errors import NotFound, NotYet, Refused
+from contracts.stacks import stacks_of
 from serving import actions
 from serving.index.models import Delivery, History, Instance, Series, StackVersion, Study, Tombstone
-from serving.pipeline import states
+from serving.pipeline import settle, states
 from serving.pipeline.settle import due, stack_of
 from serving.pipeline.states import move
 from serving.removal import remove_study
@@ -101,6 +102,25 @@ def test_a_stack_that_late_instances_join_to_another_is_no_longer_current(parts,
     parts.settle()
     (stack,) = parts.stacks()
     assert (stack.version, len(stack.instance_uids)) == (2, len(images))
+
+
+def test_a_study_that_breaks_the_settling_holds_up_no_other(parts, exam, monkeypatch):
+    other = Exam("other")
+    for one in (exam, other):
+        parts.receive(one.short_axis())
+
+    def forming(instances):
+        if instances[0].study_uid == exam.study_uid:
+            raise RecursionError
+        return stacks_of(instances)
+
+    monkeypatch.setattr(settle, "stacks_of", forming)
+    assert parts.settle() == 1
+    assert [stack.study_uid for stack in parts.stacks()] == [other.study_uid]
+    monkeypatch.undo()
+    assert parts.settle() == 0  # put off, or it would fill the log
+    parts.settler._put_off[exam.study_uid] = time.time()
+    assert parts.settle() == 1
 
 
 def test_an_open_association_defers_and_its_end_does_not(parts, exam):
