@@ -53,6 +53,14 @@ class Result(_Answer):
     kind: str = "seg"
 
 
+class Progress(_Answer):
+    """How far the prediction of a stack has come: slices done of all, and seconds left at the pace so far."""
+
+    done: int
+    total: int
+    eta_s: float
+
+
 class Stack(_Answer):
     """One input stack: what was segmented together, and what became of it."""
 
@@ -64,6 +72,7 @@ class Stack(_Answer):
     reason: str = ""
     warnings: tuple[str, ...] = ()
     measurements: dict[str, Any] = {}
+    progress: Progress | None = None
     results: tuple[Result, ...] = ()
     deliveries: tuple[dict[str, Any], ...] = ()
 

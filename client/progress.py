@@ -32,7 +32,7 @@ def waiting(console: Console) -> Iterator[Callable[[Sequence[Study]], None]]:
 
     Where stderr is no terminal, each change is one line instead of a moving one.
     """
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     last = ""
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("Waiting for the answer", total=None)
@@ -40,12 +40,20 @@ def waiting(console: Console) -> Iterator[Callable[[Sequence[Study]], None]]:
         def show(studies: Sequence[Study]) -> None:
             nonlocal last
             text = _sentence(studies)
-            bars.update(task, description=text)
+            done, total, left = _slices(studies)
+            bars.update(task, description=text + left, completed=done, total=total or None)
             if text != last and not console.is_terminal:
                 console.print(text)
             last = text
 
         yield show
+
+
+def _slices(studies: Sequence[Study]) -> tuple[int, int, str]:
+    """Slices done and in all of the predictions that run, and the time that is left in words."""
+    running = [stack.progress for study in studies for stack in study.stacks if stack.progress]
+    left = f", about {max(progress.eta_s for progress in running):.0f} s left" if running else ""
+    return sum(progress.done for progress in running), sum(progress.total for progress in running), left
 
 
 def _sentence(studies: Sequence[Study]) -> str:

@@ -11,9 +11,10 @@ from serving import actions, views
 from serving.archive import Archive
 from serving.deliver import destination_named, echo
 from serving.engines.pool import EnginePool
-from serving.guard import Guard, Identity
+from serving.guard import Identity
 from serving.index.database import Database
 from serving.pipeline import tiles
+from serving.pipeline.progress import Board
 from serving.removal import remove_study
 from serving.routing import Rule
 from serving.settings import Settings
@@ -26,14 +27,14 @@ def router(
     archive: Archive,
     engines: EnginePool,
     rules: tuple[Rule, ...],
-    guard: Guard,
     settings: Settings,
+    board: Board,
 ) -> APIRouter:
     """Return the routes under ``/api``. Every answer of an error is ``{"code", "reason"}``."""
     api = APIRouter(prefix="/api")
-    _add_studies(api, db, rules, settings)
+    _add_studies(api, db, rules, settings, board)
     _add_stacks(api, db, archive, settings)
-    _add_system(api, db, archive, engines, guard, settings)
+    _add_system(api, db, archive, engines, settings)
     return api
 
 
@@ -42,7 +43,7 @@ def _caller(request: Request) -> str:
     return identity.name if isinstance(identity, Identity) else "local"
 
 
-def _add_studies(api: APIRouter, db: Database, rules: tuple[Rule, ...], settings: Settings) -> None:
+def _add_studies(api: APIRouter, db: Database, rules: tuple[Rule, ...], settings: Settings, board: Board) -> None:
     @api.get("/studies")
     def studies(
         state: str = "",
@@ -58,7 +59,7 @@ def _add_studies(api: APIRouter, db: Database, rules: tuple[Rule, ...], settings
     def study(study_uid: str) -> dict[str, Any]:
         """One study with its stacks, results, history and deliveries."""
         with db.read() as session:
-            found = views.study_view(session, study_uid)
+            found = views.study_view(session, study_uid, board.running())
         if found is None:
             raise NotFound("unknown_study", "There is no such study here.")
         return found
@@ -115,9 +116,7 @@ def _add_stacks(api: APIRouter, db: Database, archive: Archive, settings: Settin
         return FileResponse(path, media_type=PICTURES[name])
 
 
-def _add_system(
-    api: APIRouter, db: Database, archive: Archive, engines: EnginePool, guard: Guard, settings: Settings
-) -> None:
+def _add_system(api: APIRouter, db: Database, archive: Archive, engines: EnginePool, settings: Settings) -> None:
     @api.get("/destinations")
     def destinations() -> list[dict[str, Any]]:
         """Destinations and their queues."""

@@ -17,6 +17,7 @@ from serving.engines.pool import EnginePool
 from serving.guard import Guard
 from serving.guard.middleware import GuardMiddleware
 from serving.index.database import Database
+from serving.pipeline.progress import Board
 from serving.pipeline.settle import Settler
 from serving.pipeline.steps import Steps
 from serving.problems import explain_errors
@@ -47,7 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
     activity = Activity()
     intake = Intake(db, archive, settings, activity)
     engines = EnginePool(settings)
-    steps = Steps(db, archive, intake, engines, rules, settings)
+    board = Board()
+    steps = Steps(db, archive, intake, engines, rules, settings, board)
     ticker = Ticker(db, Settler(db, activity, rules, settings), settings)
 
     def start() -> dimse.DicomServer:
@@ -76,8 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(stow.router(intake, activity, guard))
     app.include_router(qido.router(db, archive))
     app.include_router(wado.router(db, archive))
-    app.include_router(api.router(db, archive, engines, rules, guard, settings))
+    app.include_router(api.router(db, archive, engines, rules, settings, board))
     app.include_router(observe.router(db, archive, engines, settings))
-    app.include_router(pages.router(db, archive, engines, guard, settings))
+    app.include_router(pages.router(db, archive, engines, guard, settings, board))
     app.add_middleware(GuardMiddleware, guard=guard)
     return app

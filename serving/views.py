@@ -24,6 +24,7 @@ from serving.archive import Archive
 from serving.deliver import configured, queues
 from serving.engines.pool import EnginePool
 from serving.index.models import Delivery, History, Instance, Result, Sender, StackVersion, Study
+from serving.pipeline.progress import Progress
 from serving.settings import Settings
 
 URGENCY = ("held", "refused", "failed", "receiving", "complete", "processing", "delivering", "done", "dismissed")
@@ -47,8 +48,13 @@ def study_state(study: Study, states: Iterable[str]) -> str:
     return next((state for state in URGENCY if state in known), "not_processed")
 
 
-def study_view(session: Session, study_uid: str) -> dict[str, Any] | None:
-    """Return one study with its current stacks as ``GET /api/studies/{uid}`` answers; None where there is none."""
+def study_view(
+    session: Session, study_uid: str, running: Mapping[int, Progress] | None = None
+) -> dict[str, Any] | None:
+    """Return one study with its current stacks as ``GET /api/studies/{uid}`` answers; None where there is none.
+
+    ``running``: how far predictions have come, by stack id.
+    """
     study = session.get(Study, study_uid)
     if study is None or study.deleted_at:
         return None
@@ -62,7 +68,7 @@ def study_view(session: Session, study_uid: str) -> dict[str, Any] | None:
     return {
         "study_uid": study_uid,
         "state": study_state(study, (version.state for version in versions)),
-        "stacks": [stack_view(session, version) for version in versions],
+        "stacks": [stack_view(session, version, (running or {}).get(version.id)) for version in versions],
         "ignored": _ignored(session, study_uid, versions),
         "received": _received(session, [study_uid])[study_uid],
         "first_received_at": study.first_received_at,
@@ -71,7 +77,7 @@ def study_view(session: Session, study_uid: str) -> dict[str, Any] | None:
     }
 
 
-def stack_view(session: Session, version: StackVersion) -> dict[str, Any]:
+def stack_view(session: Session, version: StackVersion, progress: Progress | None = None) -> dict[str, Any]:
     """Return one stack version with its results, history and deliveries."""
     findings = version.findings
     return {
@@ -85,6 +91,7 @@ def stack_view(session: Session, version: StackVersion) -> dict[str, Any]:
         "code": version.code,
         "reason": version.reason,
         "attempt": version.attempt,
+        "progress": asdict(progress) if progress else None,
         "warnings": findings.get("warnings", []),
         "measurements": findings.get("measurements", {}),
         "findings": {key: value for key, value in findings.items() if key not in ("warnings", "measurements")},

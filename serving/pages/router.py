@@ -20,6 +20,7 @@ from serving.guard.sessions import LIFETIME_S
 from serving.index.database import Database
 from serving.index.models import Study, Tombstone
 from serving.pages import words
+from serving.pipeline.progress import Board
 from serving.readiness import Readiness
 from serving.settings import Settings
 
@@ -64,11 +65,13 @@ class Pages:
         return HTMLResponse(text, status)
 
 
-def router(db: Database, archive: Archive, engines: EnginePool, guard: Guard, settings: Settings) -> APIRouter:
+def router(
+    db: Database, archive: Archive, engines: EnginePool, guard: Guard, settings: Settings, board: Board
+) -> APIRouter:
     """Return the routes of the pages."""
     pages, routes = Pages(settings), APIRouter(include_in_schema=False)
     readiness = Readiness(db, archive, engines, settings)
-    _add_studies(routes, pages, db)
+    _add_studies(routes, pages, db, board)
     _add_sign_in(routes, pages, guard)
 
     @routes.get("/system")
@@ -86,7 +89,7 @@ def router(db: Database, archive: Archive, engines: EnginePool, guard: Guard, se
     return routes
 
 
-def _add_studies(routes: APIRouter, pages: Pages, db: Database) -> None:
+def _add_studies(routes: APIRouter, pages: Pages, db: Database, board: Board) -> None:
     @routes.get("/")
     def studies(
         request: Request,
@@ -104,7 +107,7 @@ def _add_studies(routes: APIRouter, pages: Pages, db: Database) -> None:
     @routes.get("/studies/{study_uid}")
     def study(request: Request, study_uid: str) -> HTMLResponse:
         with db.read() as session:
-            row, seen = session.get(Study, study_uid), views.study_view(session, study_uid)
+            row, seen = session.get(Study, study_uid), views.study_view(session, study_uid, board.running())
             if row is None or seen is None:
                 tombstone = session.get(Tombstone, study_uid)
                 return pages.show(

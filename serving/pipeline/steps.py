@@ -19,6 +19,7 @@ from contracts.measurements import LV, Measurements, measure
 from contracts.pictures import overlay_sheet, thumbnail
 from contracts.segment import segment
 from contracts.segmentations import Provenance, result_uids, write_segmentation
+from contracts.source_headers import check_one_patient
 from contracts.tasks import Task
 from contracts.volumes import Grid, arrange, load
 from serving import faults
@@ -27,8 +28,10 @@ from serving.deliver import offer
 from serving.engines.pool import EnginePool
 from serving.index.database import Database
 from serving.index.models import Instance, Result, StackVersion
+from serving.index.receipts import drop_other_results
 from serving.observe import SECONDS, log
 from serving.pipeline import quality
+from serving.pipeline.progress import Board
 from serving.pipeline.settle import record_text, stack_of
 from serving.pipeline.states import move, note_step
 from serving.pipeline.work import WorkFolder
@@ -52,10 +55,11 @@ class Steps:
         engines: EnginePool,
         rules: tuple[Rule, ...],
         settings: Settings,
+        board: Board,
     ) -> None:
         """All collaborators come from the composition root."""
         self._db, self._archive, self._intake, self._engines = db, archive, intake, engines
-        self._rules, self._settings = {rule.name: rule for rule in rules}, settings
+        self._rules, self._settings, self._board = {rule.name: rule for rule in rules}, settings, board
 
     def run(self, step: str, stack_id: int) -> str:
         """Run one step by its name; every error becomes a state of the stack."""
@@ -105,7 +109,8 @@ class Steps:
         with self._db.read() as session:
             task = Task(session.get_one(StackVersion, stack_id).task)
         engine = self._engines.serving(task)
-        segmented = segment(images, engine.contract, engine.run)
+        with self._board.watching(stack_id) as note:
+            segmented = segment(images, engine.contract, engine.run, note)
         figures = _measure(segmented.labels, grid, task)
         measurements = figures.to_json() if figures else {}
         faults.point("predict:inside")
@@ -141,15 +146,19 @@ class Steps:
         labels, grid = folder.labels(), folder.grid()
         with self._db.read() as session:
             version = session.get_one(StackVersion, stack_id)
+            stack_of(session, version)  # revised since it was read: the mask is not that of the headers any more
             paths = _paths(session, self._archive, version)
             provenance = _provenance(version, _predecessors(session, version))
         headers = {uid: read_header(path) for uid, path in paths.items()}
+        check_one_patient(headers.values())
         phases = [phase for phase in range(grid.phases) if (labels[phase] > 0).any()]
         for phase in phases:
             payload = write_segmentation(labels[phase], grid, phase, headers, provenance)
             uids = result_uids(provenance, phase)
             self._intake.keep_result(payload, stack_id, uids, phase + 1)
             faults.point("write:inside")
+        with self._db.write() as session:
+            drop_other_results(session, stack_id, {result_uids(provenance, phase).sop_uid for phase in phases})
         folder.drop_work()
         return GO_ON
 

@@ -24,6 +24,7 @@ from serving.guard.roles import is_public, may
 from serving.guard.sessions import MOST_FAILURES, Failures, Sessions
 from serving.guard.tokens import ROLES, SHORTEST, Tokens
 from serving.pages.router import _own_path
+from serving.pipeline.progress import Board
 from serving.settings import Settings
 from tests.serving import synthetic_index
 
@@ -191,7 +192,7 @@ def build(folder: Path, settings: Settings) -> FastAPI:
     guard.check_start()
     app = FastAPI(openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     archive, engines = Archive(folder), EnginePool(settings)
-    app.include_router(pages.router(db, archive, engines, guard, settings))
+    app.include_router(pages.router(db, archive, engines, guard, settings, Board()))
     app.include_router(observe.router(db, archive, engines, settings))
     methods = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 

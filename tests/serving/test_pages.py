@@ -22,6 +22,7 @@ from serving.guard.tokens import Tokens
 from serving.index.database import Database
 from serving.index.models import StackVersion, Study
 from serving.pages import words
+from serving.pipeline.progress import Board
 from serving.pipeline.states import TRANSITIONS
 from serving.settings import Settings
 from tests.serving import synthetic_index
@@ -44,7 +45,7 @@ def client(db: Database, folder: Path, **settings: object) -> TestClient:
     app = FastAPI()
     guard = Guard(chosen)
     guard._tokens = Tokens.read(chosen.tokens) if chosen.tokens else Tokens({})
-    app.include_router(pages.router(db, Archive(folder), EnginePool(chosen), guard, chosen))
+    app.include_router(pages.router(db, Archive(folder), EnginePool(chosen), guard, chosen, Board()))
     app.add_middleware(GuardMiddleware, guard=guard)
     return TestClient(app, base_url="http://127.0.0.1")
 

@@ -187,6 +187,21 @@ def test_a_version_whose_instances_were_revised_meanwhile_gives_way(parts, exam)
         assert stack_of(session, newest).digest == newest.digest
 
 
+def test_a_stack_is_found_again_where_the_rest_of_its_study_decided_what_joins_it(parts, exam):
+    """Series of 10, 12 and 14 images are one stack around the 12, which is what is usual in this study."""
+    cine = exam.short_axis(slices=3, phases=14, series_per_position=True)
+    by_series: dict[str, list[object]] = {}
+    for image in cine:
+        by_series.setdefault(image.SeriesInstanceUID, []).append(image)
+    odd = [image for images, count in zip(by_series.values(), (10, 12, 14), strict=True) for image in images[:count]]
+    parts.receive([*odd, *exam.short_axis(slices=6, phases=12, series_per_position=True, EchoTime=60.0)])
+    parts.settle()
+    with parts.db.read() as session:
+        versions = session.scalars(select(StackVersion)).all()
+        assert sorted(len(version.instance_uids) for version in versions) == [36, 72]
+        assert [stack_of(session, version).digest for version in versions] == [version.digest for version in versions]
+
+
 def test_a_retry_runs_under_the_rules_of_today(parts, exam):
     parts.receive(exam.short_axis())
     parts.settle()

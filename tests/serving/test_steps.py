@@ -8,7 +8,10 @@ from contracts.errors import Broken
 from contracts.model_contract import draft_contract
 from contracts.prepare import Prepare
 from contracts.tasks import Task
-from serving.index.models import History, Result, StackVersion
+from serving.actions import retry
+from serving.index.models import History, Instance, Result, StackVersion
+from serving.pipeline.progress import Board
+from serving.pipeline.states import move
 from serving.pipeline.steps import Steps
 from serving.removal import remove_study
 from tests.builders import Exam
@@ -61,7 +64,7 @@ def parts(tmp_path):
 
 
 def steps_of(parts, engine):
-    return Steps(parts.db, parts.archive, parts.intake, Pool(engine), parts.rules, parts.settings)
+    return Steps(parts.db, parts.archive, parts.intake, Pool(engine), parts.rules, parts.settings, Board())
 
 
 def run(parts, engine, *names):
@@ -140,8 +143,6 @@ def test_images_that_cannot_be_decoded_refuse_the_stack(parts):
 
 
 def _sources(session):
-    from serving.index.models import Instance
-
     return session.execute(select(Instance.id, Instance.sop_uid, Instance.key)).all()
 
 
@@ -181,6 +182,48 @@ def test_a_study_that_was_deleted_before_its_turn_ends_its_work(parts):
     assert steps.run("read", stack.id) == "deleted"
     steps.give_up(stack.id, "died on it")
     assert not (parts.settings.home / "work").exists() or not list((parts.settings.home / "work").iterdir())
+
+
+def test_a_revision_between_reading_and_writing_stops_the_old_version(parts):
+    """Else a result would carry the text of one revision under the identity of the other."""
+    images = Exam("steps").short_axis(slices=6, phases=2, rows=64, columns=64)
+    assert run(parts, Painter(), "read", "predict") == ""
+    images[0].PatientName = "Corrected^Name"
+    assert parts.receive(images[:1])[0].outcome == "revised"
+    assert run(parts, Painter(), "write") == "not_processed"
+    assert results(parts) == []
+    parts.settle()
+    assert [(stack.version, stack.state) for stack in parts.stacks()] == [(2, "complete")]
+
+
+def test_images_of_two_patients_in_one_stack_are_refused(parts):
+    images = Exam("steps").short_axis(slices=6, phases=2, rows=64, columns=64)
+    images[4].PatientID = "SOMEBODY-ELSE"
+    parts.receive(images)
+    parts.settle()
+    assert run(parts, Painter()) == "refused"
+    (stack,) = parts.stacks()
+    assert stack.code == "several_patients"
+    assert "SOMEBODY" not in stack.reason
+    assert results(parts) == []
+
+
+def test_a_retry_with_another_model_leaves_no_results_of_the_first(parts):
+    run(parts, Painter(), "read", "predict", "write")
+    first = results(parts)
+    with parts.db.write() as session:
+        stack = session.scalars(select(StackVersion)).one()
+        move(session, stack, "failed", who="test")
+    assert retry(parts.db, stack.study_uid, parts.rules, who="test") == 1
+    other = Painter()
+    other.contract = other.contract.model_copy(update={"model_sha256": "1" * 64})
+    assert run(parts, other) == ""
+    second = results(parts)
+    assert [phase for phase, _, _ in second] == [1, 2]
+    assert {uid for _, uid, _ in first}.isdisjoint(uid for _, uid, _ in second)
+    with parts.db.read() as session:
+        kinds = [row.kind for row in session.scalars(select(Instance).where(Instance.kind != "source"))]
+    assert sorted(kinds) == ["replaced", "replaced", "result", "result"]
 
 
 def test_every_step_is_noted_with_its_time(parts):
