@@ -1,6 +1,6 @@
 """What a result takes over from its sources: plain headers for highdicom, then the original values put back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import dist
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from pydicom.dataelem import DataElement
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, VR, DSfloat, PersonName
 
+from contracts.errors import Refused
 from contracts.stacks import Plane
 from contracts.volumes import Grid
 
@@ -29,6 +30,23 @@ EMPTY = (
     "StudyDate",
     "StudyTime",
 )
+
+
+def check_one_patient(headers: Iterable[Dataset]) -> None:
+    """Refuse sources that name several patients: a result bears the patient of one of them.
+
+    Raises ``Refused`` ``several_patients``, which names none of them.
+    """
+    patients = {
+        tuple(str(header.get(keyword) or "").strip() for keyword in ("PatientID", "IssuerOfPatientID"))
+        for header in headers
+    }
+    if len(patients) > 1:
+        raise Refused(
+            "several_patients",
+            f"The images of this stack name {len(patients)} different patients (PatientID and its issuer), so that a "
+            "mask could be filed under the wrong one; send all of them under one.",
+        )
 
 
 def normalise_for_seg(plane: Plane, grid: Grid, header: Dataset, uid: str) -> Dataset:

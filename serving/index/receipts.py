@@ -1,9 +1,10 @@
 """Rows of the index for what arrives: new instances, revisions, copies kept aside, senders, results."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from serving.archive import Incoming
@@ -156,6 +157,17 @@ def add_result(session: Session, arrival: Arrival, stack_version_id: int, phase:
             created_at=arrival.at,
         )
     )
+
+
+def drop_other_results(session: Session, stack_version_id: int, kept: Collection[str]) -> None:
+    """Let only the results ``kept`` (SOP Instance UIDs) stand for a stack version.
+
+    An attempt that failed half-way may have left some of another model; they were offered to nobody.
+    """
+    mine = select(Result).where(Result.stack_version_id == stack_version_id, Result.sop_uid.not_in(kept))
+    for row in session.scalars(mine).all():
+        session.execute(update(Instance).where(Instance.key == row.key).values(kind="replaced"))
+        session.delete(row)
 
 
 def _instance(arrival: Arrival, kind: str) -> Instance:

@@ -151,13 +151,16 @@ def admit(session: Session, version: StackVersion, stack: Stack, rules: tuple[Ru
 def stack_of(session: Session, version: StackVersion) -> Stack:
     """Return the stack of a version: exactly its instances, in their current revisions.
 
+    Which parts belong together also depends on the rest of the study, so that is asked first; what came since then is
+    left out where it would join the stack.
+
     Raises ``NotYet`` ``superseded`` when they are no longer what the version was made of; its successor is on its way.
     """
-    members = set(version.instance_uids)
-    instances = [found for found in _instances(session, version.study_uid) if found.sop_uid in members]
-    for stack in stacks_of(instances):
-        if stack.digest == version.digest:
-            return stack
+    everything, members = _instances(session, version.study_uid), set(version.instance_uids)
+    for instances in (everything, [found for found in everything if found.sop_uid in members]):
+        for stack in stacks_of(instances):
+            if stack.digest == version.digest:
+                return stack
     raise NotYet("superseded", "The instances of this stack have changed since; a later version takes its place.")
 
 
