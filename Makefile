@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/all.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints/all.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test prove check docs clean
