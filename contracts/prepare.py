@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+ROUNDING = 1e-5
+"""Contrast below this share of the grey values themselves is rounding."""
+
 FloatImages = NDArray[np.float32]
 Masks = NDArray[np.uint8]
 
@@ -100,7 +103,9 @@ def scale_grey(images: FloatImages, prepare: Prepare) -> FloatImages:
     ends = np.percentile(images, [prepare.low_percentile, prepare.high_percentile], axis=(-2, -1), keepdims=True)
     low, high = ends.astype(np.float32)
     width = high - low
-    scale = np.where(width > 0, np.float32(prepare.high_value) / np.where(width > 0, width, 1), 0).astype(np.float32)
+    # Resampling leaves rounding errors on a flat picture; stretched to full contrast they would look like anatomy.
+    flat = width <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    scale = np.where(flat, 0, np.float32(prepare.high_value) / np.where(flat, 1, width)).astype(np.float32)
     scaled: FloatImages = np.clip((images - low) * scale, 0, 1, dtype=np.float32)
     return scaled
 

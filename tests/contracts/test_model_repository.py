@@ -54,7 +54,7 @@ def test_each_change_names_the_state_before(tmp_path: Path) -> None:
     assert history.serving is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(order=st.lists(st.integers(1, 4), min_size=1, max_size=8))
 def test_the_last_one_promoted_serves_and_the_others_are_retired(
     order: list[int], tmp_path_factory: pytest.TempPathFactory
@@ -67,7 +67,7 @@ def test_the_last_one_promoted_serves_and_the_others_are_retired(
     assert {history.state(version) for version in set(order) - {order[-1]}} <= {"retired"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_a_torn_last_line_is_ignored_reported_and_written_over(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

