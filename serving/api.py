@@ -32,7 +32,7 @@ def router(
 ) -> APIRouter:
     """Return the routes under ``/api``. Every answer of an error is ``{"code", "reason"}``."""
     api = APIRouter(prefix="/api")
-    _add_studies(api, db, rules, settings, board)
+    _add_studies(api, db, archive, rules, board)
     _add_stacks(api, db, archive, settings)
     _add_system(api, db, archive, engines, settings)
     return api
@@ -43,7 +43,7 @@ def _caller(request: Request) -> str:
     return identity.name if isinstance(identity, Identity) else "local"
 
 
-def _add_studies(api: APIRouter, db: Database, rules: tuple[Rule, ...], settings: Settings, board: Board) -> None:
+def _add_studies(api: APIRouter, db: Database, archive: Archive, rules: tuple[Rule, ...], board: Board) -> None:
     @api.get("/studies")
     def studies(
         state: str = "",
@@ -78,7 +78,7 @@ def _add_studies(api: APIRouter, db: Database, rules: tuple[Rule, ...], settings
     @api.delete("/studies/{study_uid}")
     def remove(request: Request, study_uid: str, why: str = "asked for") -> dict[str, Any]:
         """Delete a study with its results; a tombstone stays."""
-        count = remove_study(db, settings.home, study_uid, who=_caller(request), why=why)
+        count = remove_study(db, archive, study_uid, who=_caller(request), why=why)
         return {"study_uid": study_uid, "deleted": count}
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from contracts.model_repository import seed
-from serving import api, deliver, durable, faults, observe, pages
+from serving import api, deliver, durable, faults, observe, pages, removal
 from serving.archive import Archive
 from serving.deliver import load_destinations
 from serving.dicomweb import qido, wado
@@ -50,11 +50,12 @@ def create_app(settings: Settings) -> FastAPI:
     engines = EnginePool(settings)
     board = Board()
     steps = Steps(db, archive, intake, engines, rules, settings, board)
-    ticker = Ticker(db, Settler(db, activity, rules, settings), settings)
+    ticker = Ticker(db, archive, Settler(db, activity, rules, settings), settings)
 
     def start() -> dimse.DicomServer:
         durable.claim(settings.home)
         db.migrate()
+        removal.finish(db, archive)
         intake.sweep()
         durable.launch(settings, steps, partial(deliver.attempt, db, archive, settings))
         listener = dimse.start(settings, intake, activity, guard)

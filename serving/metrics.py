@@ -47,7 +47,7 @@ class StateCollector(Collector):
             )
             for state, destination, count in session.execute(by_place):
                 deliveries.add_metric([state, destination], count)
-            arriving = select(func.count()).where(Study.settled_at < Study.last_received_at, Study.deleted_at == 0)
+            arriving = select(func.count()).where(Study.settled_at < Study.last_received_at)
             due.add_metric(["receiving"], session.scalar(arriving) or 0)
             due.add_metric(["webhook"], session.scalar(select(func.count()).select_from(Webhook)) or 0)
         yield from (stacks, deliveries, due)

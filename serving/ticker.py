@@ -7,10 +7,13 @@ import datetime
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from sqlalchemy import select
 
+from contracts.errors import NotYet
 from serving import durable, webhook
+from serving.archive import Archive
 from serving.deliver import due
 from serving.index.database import Database
 from serving.index.models import StackVersion, Study
@@ -28,9 +31,9 @@ KEPT_WORKFLOWS_DAYS = 14
 class Ticker:
     """Settles studies, starts work, tries deliveries, posts webhooks, removes what is past its retention."""
 
-    def __init__(self, db: Database, settler: Settler, settings: Settings) -> None:
+    def __init__(self, db: Database, archive: Archive, settler: Settler, settings: Settings) -> None:
         """``start`` begins."""
-        self._db, self._settler, self._settings = db, settler, settings
+        self._db, self._archive, self._settler, self._settings = db, archive, settler, settings
         self._stop = threading.Event()
         self._started: set[tuple[int, int]] = set()
         self._trying: set[tuple[int, int]] = set()
@@ -111,7 +114,6 @@ class Ticker:
                 select(Study.study_uid).where(
                     Study.last_received_at < before,
                     Study.settled_at >= Study.last_received_at,
-                    Study.deleted_at == 0,
                     ~select(StackVersion.id)
                     .where(
                         StackVersion.study_uid == Study.study_uid,
@@ -122,4 +124,5 @@ class Ticker:
                 )
             ).all()
         for study_uid in old:
-            remove_study(self._db, self._settings.home, study_uid, who="segloop", why="RETENTION_DAYS")
+            with suppress(NotYet):  # an older version is just ending: in an hour, then
+                remove_study(self._db, self._archive, study_uid, who="segloop", why="RETENTION_DAYS")

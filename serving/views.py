@@ -56,7 +56,7 @@ def study_view(
     ``running``: how far predictions have come, by stack id.
     """
     study = session.get(Study, study_uid)
-    if study is None or study.deleted_at:
+    if study is None:
         return None
     versions = list(
         session.scalars(
@@ -129,10 +129,10 @@ def counts_view(session: Session) -> dict[str, int]:
     """Count what a person looks for first: studies arriving, stacks in work, stacks that wait, stacks that failed."""
     by_state = dict(
         session.execute(
-            select(StackVersion.state, func.count()).where(_living(), StackVersion.current).group_by(StackVersion.state)
+            select(StackVersion.state, func.count()).where(StackVersion.current).group_by(StackVersion.state)
         ).all()
     )
-    arriving = select(func.count()).select_from(Study).where(Study.deleted_at == 0, _unsettled())
+    arriving = select(func.count()).select_from(Study).where(_unsettled())
     return {
         "receiving": session.scalar(arriving) or 0,
         "processing": sum(by_state.get(state, 0) for state in ("complete", "processing", "delivering")),
@@ -152,17 +152,12 @@ def patient_view(study: Study) -> dict[str, str]:
     }
 
 
-def _living() -> ColumnElement[bool]:
-    deleted = select(Study.study_uid).where(Study.study_uid == StackVersion.study_uid, Study.deleted_at > 0)
-    return ~exists(deleted)
-
-
 def _unsettled() -> ColumnElement[bool]:
     return Study.settled_at < Study.last_received_at
 
 
 def _matching(state: str, search: str, needs_person: bool) -> Select[Study]:
-    query = select(Study).where(Study.deleted_at == 0).order_by(Study.last_received_at.desc(), Study.study_uid)
+    query = select(Study).order_by(Study.last_received_at.desc(), Study.study_uid)
     wanted = NEEDS_PERSON if needs_person else frozenset({state} - {"", "receiving", "not_processed"})
     if wanted:
         query = query.where(

@@ -25,7 +25,6 @@ class Study(Base):
     last_received_at: Mapped[float] = mapped_column(Float, index=True)
     settled_at: Mapped[float] = mapped_column(Float, default=0.0)
     declared_at: Mapped[float] = mapped_column(Float, default=0.0)
-    deleted_at: Mapped[float] = mapped_column(Float, default=0.0)
     attributes: Mapped[dict[str, object]] = mapped_column(JSON)
     """Study and patient level attributes of the first instance as DICOM JSON (PS3.18 Annex F)."""
 
@@ -186,7 +185,7 @@ class Webhook(Base):
 
 
 class Tombstone(Base):
-    """What remains of a deleted study."""
+    """What remains of a deleted study. ``left``: files that are still to be removed, empty once they are gone."""
 
     __tablename__ = "tombstone"
 
@@ -195,3 +194,5 @@ class Tombstone(Base):
     who: Mapped[str] = mapped_column(String(80))
     why: Mapped[str] = mapped_column(String(200))
     instances: Mapped[int] = mapped_column(Integer)
+    left: Mapped[dict[str, list[str]]] = mapped_column(JSON, default=dict)
+    """``archive``: keys of objects; ``stacks``: ids of stack versions with folders of their own."""

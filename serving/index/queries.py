@@ -1,6 +1,6 @@
 """Searches over the index for QIDO-RS: three levels, matching as in DICOM PS3.4 section C.2.2.2.
 
-What does not count (replaced, returned, kept aside, deleted) is never found.
+What does not count (replaced, returned, kept aside) is never found.
 """
 
 from collections import defaultdict
@@ -60,7 +60,7 @@ def supported(level: str, tag: str) -> bool:
 
 def search_studies(session: Session, matches: dict[str, str], limit: int | None, offset: int) -> list[Found]:
     """Return studies, the newest first. ``matches``: tag -> value as a query gives it."""
-    query = select(Study).where(Study.deleted_at == 0, exists().where(_counts(), Instance.study_uid == Study.study_uid))
+    query = select(Study).where(exists().where(_counts(), Instance.study_uid == Study.study_uid))
     query = query.where(*_conditions(matches, 0)).order_by(Study.first_received_at.desc(), Study.study_uid)
     studies = session.scalars(_page(query, limit, offset)).all()
     counts = _series_counts(session, [study.study_uid for study in studies])
@@ -76,7 +76,7 @@ def search_series(
         select(Series, Study, members)
         .join(Study, Study.study_uid == Series.study_uid)
         .join(Instance, and_(Instance.study_uid == Series.study_uid, Instance.series_uid == Series.series_uid))
-        .where(Study.deleted_at == 0, _counts(), *_conditions(matches, 1))
+        .where(_counts(), *_conditions(matches, 1))
         .group_by(Study.study_uid, Series.study_uid, Series.series_uid)
         .order_by(Study.first_received_at.desc(), Study.study_uid, func.min(Instance.id))
     )
@@ -106,7 +106,7 @@ def search_instances(
         select(Instance, Series, Study)
         .join(Study, Study.study_uid == Instance.study_uid)
         .join(Series, and_(Series.study_uid == Instance.study_uid, Series.series_uid == Instance.series_uid))
-        .where(Study.deleted_at == 0, _counts(), *_conditions(matches, 2))
+        .where(_counts(), *_conditions(matches, 2))
         .order_by(Study.first_received_at.desc(), Study.study_uid, Instance.id)
     )
     rows = session.execute(_page(query, limit, offset)).all()
@@ -131,11 +131,7 @@ def search_instances(
 
 def instances_of(session: Session, study_uid: str, series_uid: str = "", sop_uid: str = "") -> list[Instance]:
     """Return the current instances of a study, of one series of it, or one instance; in order of arrival."""
-    query = (
-        select(Instance)
-        .join(Study, Study.study_uid == Instance.study_uid)
-        .where(Instance.study_uid == study_uid, Study.deleted_at == 0, _counts())
-    )
+    query = select(Instance).where(Instance.study_uid == study_uid, _counts())
     if series_uid:
         query = query.where(Instance.series_uid == series_uid)
     if sop_uid:

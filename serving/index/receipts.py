@@ -197,9 +197,6 @@ def _ensure_parents(session: Session, arrival: Arrival, kind: str, *, touch: boo
         )
         session.add(study)
         session.flush()
-    if study.deleted_at:
-        study.deleted_at, study.first_received_at = 0.0, arrival.at
-        overwrite = True
     series = session.get(Series, (arrival.series_uid, arrival.study_uid))
     if series is None:
         session.add(

@@ -30,7 +30,7 @@ PUT_OFF_S = 60.0
 
 def due(session: Session, now: float, quiet_period_s: float) -> list[str]:
     """Return the studies with unsettled instances whose wait is over."""
-    waiting = session.scalars(select(Study).where(Study.last_received_at > Study.settled_at, Study.deleted_at == 0))
+    waiting = session.scalars(select(Study).where(Study.last_received_at > Study.settled_at))
     return [
         study.study_uid
         for study in waiting

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from serving.index.models import Instance, Study
+from serving.index.models import Instance
+from serving.removal import remove_study
 from tests.builders import Exam
 from tests.serving.receiving import Receiving, receiving, served
 
@@ -243,8 +244,7 @@ def test_what_does_not_count_is_not_found(tmp_path_factory: pytest.TempPathFacto
         assert client.search_for_studies()[0]["00201208"]["Value"] == [2]
         found = [one["00080018"]["Value"][0] for one in client.search_for_instances(exam.study_uid)]
         assert found == [images[0].SOPInstanceUID, images[1].SOPInstanceUID]
-        with side.db.write() as session:
-            session.get_one(Study, exam.study_uid).deleted_at = 1.0
+        remove_study(side.db, side.archive, exam.study_uid, who="x", why="y")
         assert client.search_for_studies() == client.search_for_series() == client.search_for_instances() == []
 
 

@@ -9,11 +9,10 @@ from sqlalchemy import select
 from contracts.errors import NotFound, NotYet, Refused
 from contracts.stacks import stacks_of
 from serving import actions
-from serving.index.models import Delivery, History, Instance, Series, StackVersion, Study, Tombstone
+from serving.index.models import History, StackVersion
 from serving.pipeline import settle, states
 from serving.pipeline.settle import due, stack_of
 from serving.pipeline.states import move
-from serving.removal import remove_study
 from tests.builders import Exam
 from tests.serving.parts import Parts
 
@@ -249,39 +248,6 @@ def test_the_history_tells_each_change_in_order(parts, exam):
         rows = session.scalars(select(History).order_by(History.id)).all()
     assert [row.after for row in rows] == ["complete", "processing", "held"]
     assert all(one.after == other.before for one, other in pairwise(rows))
-
-
-def test_a_deleted_study_leaves_only_its_tombstone(parts, exam, tmp_path):
-    parts.receive(exam.short_axis())
-    parts.settle()
-    assert remove_study(parts.db, tmp_path, exam.study_uid, who="ann", why="asked for") == 18
-    with parts.db.read() as session:
-        for table in (Study, Series, Instance, StackVersion, History, Delivery):
-            assert session.scalars(select(table)).all() == []
-        stone = session.scalars(select(Tombstone)).one()
-    assert (stone.who, stone.instances) == ("ann", 18)
-    assert not list((tmp_path / "archive").rglob("*.dcm"))
-    with pytest.raises(NotFound):
-        remove_study(parts.db, tmp_path, exam.study_uid, who="ann", why="again")
-
-
-def test_a_study_being_worked_on_is_not_deleted(parts, exam, tmp_path):
-    parts.receive(exam.short_axis())
-    parts.settle()
-    with parts.db.write() as session:
-        move(session, session.scalars(select(StackVersion)).one(), "processing", who="test")
-    with pytest.raises(NotYet):
-        remove_study(parts.db, tmp_path, exam.study_uid, who="ann", why="")
-
-
-def test_a_deleted_study_that_comes_again_is_new(parts, exam, tmp_path):
-    images = exam.short_axis()
-    parts.receive(images)
-    parts.settle()
-    remove_study(parts.db, tmp_path, exam.study_uid, who="ann", why="")
-    assert {accepted.outcome for accepted in parts.receive(images)} == {"stored"}
-    assert parts.settle() == 1
-    assert [stack.state for stack in parts.stacks()] == ["complete"]
 
 
 def test_unknown_studies_are_not_found(parts):

@@ -177,7 +177,7 @@ def test_a_step_that_ended_its_stack_and_was_not_recorded_leaves_it_ended(parts)
 
 def test_a_study_that_was_deleted_before_its_turn_ends_its_work(parts):
     (stack,) = parts.stacks()
-    remove_study(parts.db, parts.settings.home, stack.study_uid, who="t", why="")
+    remove_study(parts.db, parts.archive, stack.study_uid, who="t", why="")
     steps = steps_of(parts, Painter())
     assert steps.run("read", stack.id) == "deleted"
     steps.give_up(stack.id, "died on it")

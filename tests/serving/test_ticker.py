@@ -33,7 +33,7 @@ def started(monkeypatch):
 
 def test_a_complete_study_is_settled_and_its_work_started_once(parts, started):
     parts.receive(Exam("beat").short_axis())
-    beat = Ticker(parts.db, parts.settler, parts.settings)
+    beat = Ticker(parts.db, parts.archive, parts.settler, parts.settings)
     beat.start()
     until(lambda: started, 20, what="no work was started")
     time.sleep(3 * ticker.BEAT_S)
@@ -45,7 +45,7 @@ def test_a_look_that_fails_does_not_stop_the_others(parts, started, monkeypatch)
     parts.receive(Exam("beat").short_axis())
     parts.settle()
     monkeypatch.setattr(parts.settler, "settle_due", broken := _Broken())
-    beat = Ticker(parts.db, parts.settler, parts.settings)
+    beat = Ticker(parts.db, parts.archive, parts.settler, parts.settings)
     beat.start()
     until(lambda: started, 20, what="no work was started")
     beat.stop()
@@ -70,7 +70,7 @@ def test_a_released_stack_goes_on_where_it_was_held(parts, started):
         move(session, stack, "held", who="t")
         stack.attempt += 1
         move(session, stack, "processing", who="t", code="released")
-    Ticker(parts.db, parts.settler, parts.settings)._start_work()
+    Ticker(parts.db, parts.archive, parts.settler, parts.settings)._start_work()
     assert started == [(1, 2, True)]
 
 
@@ -85,6 +85,6 @@ def test_retention_takes_old_studies_with_nothing_left_to_do(parts, started, sta
         stack = session.scalars(select(StackVersion)).one()
         if stack.state != state:
             move(session, stack, state, who="t")
-    Ticker(parts.db, parts.settler, parts.settings)._hourly()
+    Ticker(parts.db, parts.archive, parts.settler, parts.settings)._hourly()
     with parts.db.read() as session:
         assert (session.get(Study, exam.study_uid) is not None) == kept

@@ -14,6 +14,7 @@ from serving.engines.pool import EnginePool
 from serving.index.database import Database
 from serving.index.models import StackVersion, Study
 from serving.pipeline.states import TRANSITIONS
+from serving.removal import remove_study
 from serving.settings import Settings
 from tests.serving import synthetic_index
 
@@ -141,8 +142,7 @@ def test_a_deleted_study_and_an_unknown_one_are_not_there(tmp_path: Path) -> Non
     db = synthetic_index.database(tmp_path)
     synthetic_index.fill(db)
     uid = synthetic_index.study_uid("held")
-    with db.write() as session:
-        session.get_one(Study, uid).deleted_at = 5.0
+    remove_study(db, Archive(tmp_path), uid, who="x", why="y")
     with db.read() as session:
         assert views.study_view(session, uid) is None
         assert views.study_view(session, "1.2.3") is None

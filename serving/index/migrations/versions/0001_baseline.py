@@ -19,7 +19,6 @@ def upgrade() -> None:
         sa.Column("last_received_at", sa.Float(), nullable=False),
         sa.Column("settled_at", sa.Float(), nullable=False),
         sa.Column("declared_at", sa.Float(), nullable=False),
-        sa.Column("deleted_at", sa.Float(), nullable=False),
         sa.Column("attributes", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("study_uid"),
     )
@@ -33,6 +32,7 @@ def upgrade() -> None:
         sa.Column("who", sa.String(length=80), nullable=False),
         sa.Column("why", sa.String(length=200), nullable=False),
         sa.Column("instances", sa.Integer(), nullable=False),
+        sa.Column("left", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("study_uid"),
     )
     op.create_table(
