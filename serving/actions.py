@@ -5,7 +5,7 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from contracts.errors import NotFound, Refused
+from contracts.errors import NotFound, NotYet, Refused
 from serving.deliver import retry_now
 from serving.index.database import Database
 from serving.index.models import Instance, StackVersion, Study
@@ -62,9 +62,16 @@ def dismiss(db: Database, stack_id: int, reason: str, *, who: str) -> None:
 
 
 def _again(session: Session, stack: StackVersion, rules: tuple[Rule, ...], who: str) -> bool:
-    """Admit a stack again under the rules of today; return whether there is work to do."""
+    """Admit a stack again under the rules of today; return whether there is work to do.
+
+    One whose instances have changed since is left to the version that is about to take its place.
+    """
+    try:
+        found = stack_of(session, stack)
+    except NotYet:
+        return False
     stack.attempt += 1
-    admit(session, stack, stack_of(session, stack), rules, who=who)
+    admit(session, stack, found, rules, who=who)
     return stack.state == "complete"
 
 
@@ -80,4 +87,6 @@ def _held(session: Session, stack_id: int) -> StackVersion:
     stack = session.get(StackVersion, stack_id)
     if stack is None or stack.state != "held":
         raise Refused("not_held", "This stack is not held, so there is nothing to decide.")
+    if not stack.current:
+        raise Refused("superseded", "A later version of this stack took its place: decide about that one.")
     return stack

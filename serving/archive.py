@@ -82,8 +82,8 @@ class Archive:
             folder.mkdir(parents=True, exist_ok=True)
         for first in range(256):
             (self._archive / f"{first:02x}").mkdir(exist_ok=True)
-        _sync_folder(self._archive)
-        _sync_folder(self.home)
+        sync_folder(self._archive)
+        sync_folder(self.home)
 
     def incoming(self) -> Incoming:
         """Open a new object for writing."""
@@ -94,7 +94,7 @@ class Archive:
         incoming.finish()
         target = self.path(incoming.key)
         incoming.path.rename(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return incoming.key
 
     def path(self, key: str) -> Path:
@@ -164,7 +164,8 @@ class Archive:
             excess -= size
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk: what was renamed into it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

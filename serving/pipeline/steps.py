@@ -205,8 +205,7 @@ class Steps:
             version = session.get(StackVersion, stack_id)
             if version is not None and version.state in IN_WORK:
                 move(session, version, state, who="segloop", reason=reason, code=code)
-        if state != "held":
-            WorkFolder(self._settings.home, stack_id).drop_work()
+        WorkFolder(self._settings.home, stack_id).drop_work()
         return state
 
 

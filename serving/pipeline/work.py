@@ -4,6 +4,7 @@ Every file is written beside its name and renamed, so a step that was killed lea
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.volumes import Grid
+from serving.archive import sync_folder
 
 
 class WorkFolder:
@@ -70,4 +72,7 @@ def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     part = path.with_name(path.name + ".part")
     with part.open("wb") as stream:
         write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())  # the engine records the step as done, on the disk, right after
     part.replace(path)
+    sync_folder(path.parent)

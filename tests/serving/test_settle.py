@@ -233,6 +233,29 @@ def test_a_held_stack_is_released_or_dismissed_once(parts, exam):
         actions.dismiss(parts.db, stack_id, "", who="ann")
 
 
+def test_only_the_current_version_of_a_stack_is_decided_about(parts, exam):
+    """A page that was opened before may still offer it."""
+    stack_id = held(parts, exam, "in_pieces")
+    with parts.db.write() as session:
+        session.get_one(StackVersion, stack_id).current = False
+    for decide in (actions.release, actions.dismiss):
+        with pytest.raises(Refused, match="later version"):
+            decide(parts.db, stack_id, "", who="ann")
+
+
+def test_a_retry_leaves_out_the_stack_that_has_changed_and_runs_the_others(parts, exam):
+    changed = exam.short_axis()
+    parts.receive([*changed, *exam.short_axis(EchoTime=1.7)])
+    parts.settle()
+    with parts.db.write() as session:
+        for stack in session.scalars(select(StackVersion)):
+            move(session, stack, "failed", who="test")
+    changed[0].PatientComments = "changed"
+    parts.receive(changed[:1])
+    assert actions.retry(parts.db, exam.study_uid, parts.rules, who="test") == 1
+    assert sorted((stack.state, stack.attempt) for stack in parts.stacks()) == [("complete", 2), ("failed", 1)]
+
+
 def test_nothing_found_can_only_be_dismissed(parts, exam):
     stack_id = held(parts, exam, "nothing_found")
     with pytest.raises(Refused):

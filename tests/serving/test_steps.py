@@ -8,7 +8,7 @@ from contracts.errors import Broken
 from contracts.model_contract import draft_contract
 from contracts.prepare import Prepare
 from contracts.tasks import Task
-from serving.actions import retry
+from serving.actions import release, retry
 from serving.index.models import History, Instance, Result, StackVersion
 from serving.pipeline.progress import Board
 from serving.pipeline.states import move
@@ -34,6 +34,8 @@ class Painter:
         if isinstance(self.answer, Exception):
             raise self.answer
         labels = np.zeros((len(batch), 256, 256), np.uint8)
+        if self.answer == "small":
+            labels[:, 110:150, 130:170] = 3
         if self.answer == "heart":
             labels[:, 90:170, 60:100] = 1
             labels[:, 80:180, 100:200] = 2
@@ -121,7 +123,17 @@ def test_nothing_found_is_held_with_its_pictures(parts):
     assert state(parts) == ("held", "nothing_found")
     (stack,) = parts.stacks()
     assert (parts.settings.home / "results" / str(stack.id) / "overlay.png").exists()
+    assert not (parts.settings.home / "work" / str(stack.id)).exists()  # it may wait for ever
     assert results(parts) == []
+
+
+def test_what_was_held_and_released_is_written_from_what_stays(parts):
+    assert run(parts, Painter("small"), "read", "predict") == "held"
+    (stack,) = parts.stacks()
+    release(parts.db, stack.id, "looked at it", who="ann")
+    assert run(parts, None, "write", "offer") == ""
+    assert state(parts) == ("done", "")
+    assert len(results(parts)) == 2
 
 
 @pytest.mark.parametrize("error", [Broken("engine", "The engine broke."), ZeroDivisionError("patient Smith")])
