@@ -61,11 +61,11 @@ class Grid:
         return len(self.positions)
 
     @property
-    def voxel_ml(self) -> float | None:
-        """Volume of a voxel in ml, None where a spacing is invented or the slice distances differ."""
+    def voxel_mm3(self) -> float | None:
+        """Volume of a voxel in mm3, None where a spacing is invented or the slice distances differ."""
         if self.slice_distance is None or self.spacing_invented:
             return None
-        return self.spacing[0] * self.spacing[1] * self.slice_distance / 1000
+        return self.spacing[0] * self.spacing[1] * self.slice_distance
 
     def to_json(self) -> dict[str, object]:
         """Return plain JSON values; :meth:`from_json` gives an equal grid."""

@@ -21,6 +21,7 @@ from serving.pipeline.progress import Board
 from serving.pipeline.settle import Settler
 from serving.pipeline.steps import Steps
 from serving.problems import explain_errors
+from serving.readiness import Readiness
 from serving.receive import dimse, stow
 from serving.receive.activity import Activity
 from serving.receive.ingest import Intake
@@ -74,13 +75,14 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         await run_in_threadpool(stop, listener)
 
+    readiness = Readiness(db, archive, engines, settings)
     app = FastAPI(title="segloop", lifespan=lifespan, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     explain_errors(app)
     app.include_router(stow.router(intake, activity, guard))
     app.include_router(qido.router(db, archive))
     app.include_router(wado.router(db, archive))
     app.include_router(api.router(db, archive, engines, rules, settings, board))
-    app.include_router(observe.router(db, archive, engines, settings))
-    app.include_router(pages.router(db, archive, engines, guard, settings, board))
+    app.include_router(observe.router(db, archive, readiness, settings))
+    app.include_router(pages.router(db, archive, engines, readiness, guard, settings, board))
     app.add_middleware(GuardMiddleware, guard=guard)
     return app

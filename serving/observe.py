@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from serving.archive import Archive
-from serving.engines.pool import EnginePool
 from serving.index.database import Database
 from serving.logs import configure_logging, log
 from serving.metrics import REGISTRY, SECONDS, StateCollector
@@ -18,10 +17,9 @@ from serving.settings import Settings
 __all__ = ["SECONDS", "configure_logging", "log", "router"]
 
 
-def router(db: Database, archive: Archive, engines: EnginePool, settings: Settings) -> APIRouter:
+def router(db: Database, archive: Archive, readiness: Readiness, settings: Settings) -> APIRouter:
     """Return ``/livez``, ``/readyz`` and ``/metrics``."""
     routes = APIRouter(include_in_schema=False)
-    readiness = Readiness(db, archive, engines, settings)
     state = CollectorRegistry()
     state.register(StateCollector(db, archive, settings))
 

@@ -66,11 +66,16 @@ class Pages:
 
 
 def router(
-    db: Database, archive: Archive, engines: EnginePool, guard: Guard, settings: Settings, board: Board
+    db: Database,
+    archive: Archive,
+    engines: EnginePool,
+    readiness: Readiness,
+    guard: Guard,
+    settings: Settings,
+    board: Board,
 ) -> APIRouter:
     """Return the routes of the pages."""
     pages, routes = Pages(settings), APIRouter(include_in_schema=False)
-    readiness = Readiness(db, archive, engines, settings)
     _add_studies(routes, pages, db, board)
     _add_sign_in(routes, pages, guard)
 

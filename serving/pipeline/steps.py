@@ -216,8 +216,7 @@ def _superseded() -> NotYet:
 def _measure(labels: NDArray[np.uint8], grid: Grid, task: Task) -> Measurements | None:
     if task is not Task.CARDIAC:
         return None
-    voxel_mm3 = None if grid.voxel_ml is None else grid.voxel_ml * 1000
-    return measure(labels, voxel_mm3)
+    return measure(labels, grid.voxel_mm3)
 
 
 def _paths(session: Session, archive: Archive, version: StackVersion) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from hypothesis import given
@@ -47,3 +48,8 @@ def test_our_own_identifiers_fit_their_attributes() -> None:
     assert identifiers.DEVICE_UID != identifiers.IMPLEMENTATION_CLASS_UID
     assert len(identifiers.IMPLEMENTATION_VERSION_NAME) <= 16
     assert len(identifiers.DEVICE_SERIAL_NUMBER) <= 64
+
+
+def test_results_name_the_version_of_this_software() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["version"] == identifiers.SOFTWARE_VERSION

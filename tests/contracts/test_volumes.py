@@ -55,7 +55,7 @@ def test_a_shuffled_cine_comes_out_in_order(tmp_path: Path, split: bool) -> None
     grid = grid_of(images)
     assert (grid.phases, grid.slices, grid.rows, grid.columns) == (PHASES, SLICES, 20, 24)
     assert grid.slice_distance == pytest.approx(8, abs=1e-3)
-    assert grid.voxel_ml == pytest.approx(1.5 * 1.5 * 8 / 1000, rel=1e-3)
+    assert grid.voxel_mm3 == pytest.approx(1.5 * 1.5 * 8, rel=1e-3)
     assert (grid.warnings, grid.frame_of_reference_derived) == ((), False)
     assert grid.frame_of_reference_uid == Exam().frame_of_reference_uid
     volume = load(grid, files.__getitem__)
@@ -165,7 +165,7 @@ def test_a_missing_phase_is_refused_with_its_slice(gone: int) -> None:
 def test_with_a_missing_slice_each_plane_is_kept_but_no_volume_reported(place: int) -> None:
     images = [image for index, image in enumerate(cine()) if index // PHASES != place]
     grid = grid_of(images)
-    assert (grid.slices, grid.slice_distance, grid.voxel_ml) == (SLICES - 1, None, None)
+    assert (grid.slices, grid.slice_distance, grid.voxel_mm3) == (SLICES - 1, None, None)
     assert "missing" in grid.warnings[0] or "differ" in grid.warnings[0]
 
 
@@ -256,13 +256,13 @@ def test_one_orientation_stands_for_all_and_positions_stay_as_sent() -> None:
 def test_an_invented_spacing_gives_no_millilitres() -> None:
     grid = grid_of(cine(ImageComments="spacing invented"))
     assert grid.spacing_invented
-    assert grid.voxel_ml is None
+    assert grid.voxel_mm3 is None
     assert "invented" in grid.warnings[0]
 
 
 def test_one_slice_is_a_grid_without_volumes() -> None:
     grid = grid_of(Exam().long_axis(PHASES))
-    assert (grid.slices, grid.phases, grid.voxel_ml) == (1, PHASES, None)
+    assert (grid.slices, grid.phases, grid.voxel_mm3) == (1, PHASES, None)
     assert grid.warnings
 
 

@@ -61,7 +61,7 @@ class Bench:
 
     def client(self) -> TestClient:
         app = FastAPI()
-        app.include_router(observe.router(self.db, self.archive, self.pool, self.settings))  # type: ignore[arg-type]
+        app.include_router(observe.router(self.db, self.archive, self.readiness(), self.settings))
         return TestClient(app)
 
     def readiness(self) -> Readiness:

@@ -25,6 +25,7 @@ from serving.guard.sessions import MOST_FAILURES, Failures, Sessions
 from serving.guard.tokens import ROLES, SHORTEST, Tokens
 from serving.pages.router import _own_path
 from serving.pipeline.progress import Board
+from serving.readiness import Readiness
 from serving.settings import Settings
 from tests.serving import synthetic_index
 
@@ -192,8 +193,9 @@ def build(folder: Path, settings: Settings) -> FastAPI:
     guard.check_start()
     app = FastAPI(openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     archive, engines = Archive(folder), EnginePool(settings)
-    app.include_router(pages.router(db, archive, engines, guard, settings, Board()))
-    app.include_router(observe.router(db, archive, engines, settings))
+    readiness = Readiness(db, archive, engines, settings)
+    app.include_router(pages.router(db, archive, engines, readiness, guard, settings, Board()))
+    app.include_router(observe.router(db, archive, readiness, settings))
     methods = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 
     @app.api_route("/a/route/nobody/thought/of", methods=methods)

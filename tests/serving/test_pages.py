@@ -24,6 +24,7 @@ from serving.index.models import StackVersion, Study
 from serving.pages import words
 from serving.pipeline.progress import Board
 from serving.pipeline.states import TRANSITIONS
+from serving.readiness import Readiness
 from serving.settings import Settings
 from tests.serving import synthetic_index
 from tests.serving.test_guard import bearer, write_tokens
@@ -45,7 +46,9 @@ def client(db: Database, folder: Path, **settings: object) -> TestClient:
     app = FastAPI()
     guard = Guard(chosen)
     guard._tokens = Tokens.read(chosen.tokens) if chosen.tokens else Tokens({})
-    app.include_router(pages.router(db, Archive(folder), EnginePool(chosen), guard, chosen, Board()))
+    archive, engines = Archive(folder), EnginePool(chosen)
+    readiness = Readiness(db, archive, engines, chosen)
+    app.include_router(pages.router(db, archive, engines, readiness, guard, chosen, Board()))
     app.add_middleware(GuardMiddleware, guard=guard)
     return TestClient(app, base_url="http://127.0.0.1")
 
