@@ -35,7 +35,8 @@ MAX_PDU = 131072
 """Bounds what one PDU costs in memory: pynetdicom copies each several times. DCMTK's storescu sends no larger ones."""
 
 NETWORK_TIMEOUT_S = 300
-"""A scanner may keep its association open between two series."""
+"""A scanner may keep its association open between two series. One that is switched off while it sends says no goodbye
+either: after this time of silence its association ends, so that its study is not awaited for ever."""
 
 
 class DicomServer:
@@ -54,7 +55,7 @@ class DicomServer:
         entity.network_timeout = NETWORK_TIMEOUT_S
         entity.add_supported_context(Verification)
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, _send_at_once),
+            (evt.EVT_CONN_OPEN, _set_up),
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_DIMSE_RECV, _cut_long_uid),
@@ -142,9 +143,11 @@ def _element(number: int, vr: bytes, text: str) -> bytes:
     return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
 
 
-def _send_at_once(event: evt.Event) -> None:
+def _set_up(event: evt.Event) -> None:
+    """Answer at once, and bound each wait for bytes: pynetdicom's own timeout does not run within a PDU."""
     connection: Any = event.assoc.dul.socket
     connection.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    connection.socket.settimeout(NETWORK_TIMEOUT_S)
 
 
 def _cut_long_uid(event: evt.Event) -> None:

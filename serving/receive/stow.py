@@ -8,6 +8,7 @@ when the body ends early: then the answer is 400 and names what was stored.
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import structlog
 from fastapi import APIRouter, Depends, Request
@@ -30,6 +31,9 @@ log = structlog.get_logger(__name__)
 MOST_PREAMBLE = 1 << 16
 MOST_PARTS = 100_000
 MOST_REASONS = 5
+STALL_S = 300.0
+"""After so many seconds without a byte a request counts as broken off: its studies are not awaited for ever."""
+
 GROUP = 32
 """Parts that are committed together: one wait for the disk serves many."""
 
@@ -181,16 +185,20 @@ async def _receive(request: Request, source: str, study: str | None, intake: Int
 
 async def _drain(request: Request, body: Body) -> Exception | None:
     """Push the body of the request through the parser; return what ended it early, if anything did."""
+    chunks = request.stream()
     try:
-        async for chunk in request.stream():
+        while True:
+            with anyio.fail_after(STALL_S):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return None
             if chunk:
                 await anyio.to_thread.run_sync(body.write, chunk)
-    except (FormParserError, SegloopError, ClientDisconnect) as error:
+    except (FormParserError, SegloopError, ClientDisconnect, TimeoutError) as error:
         return error
     except Exception as error:
         log.exception("store_failed", kind=type(error).__name__)
         return Broken("unexpected", "The request could not be taken; the gateway's log has the details.")
-    return None
 
 
 def _boundary(content_type: str) -> bytes | None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -153,6 +154,22 @@ def test_a_peer_that_vanishes_leaves_no_study_open(side: Receiving, server: Dico
         association.send_c_store(made)
         association.abort()
     assert gone(lambda: side.activity.open_studies() == set())
+    assert len(side.rows()) == 1
+
+
+@pytest.mark.parametrize("piece", [b"\4\0", b"\4\0\0\1\0\0" + bytes(500)], ids=["header", "object"])
+def test_a_peer_that_falls_silent_within_a_pdu_leaves_no_study_open(
+    side: Receiving, monkeypatch: pytest.MonkeyPatch, piece: bytes
+) -> None:
+    """A scanner that is switched off while it sends says no goodbye."""
+    monkeypatch.setattr(dimse, "NETWORK_TIMEOUT_S", 1)
+    made = Exam().short_axis(1, 1)[0]
+    context = (made.SOPClassUID, made.file_meta.TransferSyntaxUID)
+    with listening(side) as server, associated(server.port, context) as association:
+        association.send_c_store(made)
+        connection: Any = association.dul.socket
+        connection.socket.sendall(piece)
+        assert gone(lambda: side.activity.open_studies() == set())
     assert len(side.rows()) == 1
 
 

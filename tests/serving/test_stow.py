@@ -197,6 +197,22 @@ def test_a_client_that_goes_away_leaves_what_was_whole(side: Receiving, web: htt
     assert [row.sop_uid for row in side.rows()] == [IMAGES[0].SOPInstanceUID]
 
 
+def test_a_client_that_falls_silent_is_not_awaited_for_ever(
+    side: Receiving, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stow, "STALL_S", 0.3)
+    at = urlsplit(str(web.base_url))
+    body = multipart(*FILES)[: len(multipart(FILES[0])) + 700]
+    with socket.create_connection((at.hostname, at.port), timeout=10) as connection:
+        lines = f"POST /dicom-web/studies HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Type: {TYPE}\r\n"
+        connection.sendall(lines.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"%x\r\n" % len(body) + body + b"\r\n")
+        answer = connection.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert (side.unfinished(), side.activity.open_studies()) == ([], set())
+    assert [row.sop_uid for row in side.rows()] == [IMAGES[0].SOPInstanceUID]
+
+
 def wait_for(condition: Callable[[], bool]) -> bool:
     """Wait up to ten seconds for a condition."""
     waiting = threading.Event()
