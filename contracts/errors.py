@@ -14,6 +14,9 @@
 No message carries a patient's name, identifier or date: messages are stored by the workflow engine and logged.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -89,3 +92,13 @@ def answer_to(error: BaseException) -> Answer:
         if kind in ANSWERS:
             return ANSWERS[kind]
     return ANSWERS[Broken]
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Run a command: a typed error becomes its sentence on stderr and ends the process with its exit code."""
+    try:
+        yield
+    except SegloopError as error:
+        print(error.sentence, file=sys.stderr)
+        raise SystemExit(answer_to(error).exit) from error

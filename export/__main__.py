@@ -3,7 +3,6 @@
 import getpass
 import json
 import logging
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from contracts.errors import SegloopError, answer_to
+from contracts.errors import exit_codes
 from contracts.model_contract import file_sha256
 from contracts.model_repository import CONTRACT, MODEL, TRAINING
 from export.repository import promote as promote_version
@@ -114,11 +113,8 @@ def _repository(given: Path | None) -> Path:
 def main() -> None:
     """Run the command; typed errors end with their exit code and one sentence on stderr."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
+    with exit_codes():
         app()
-    except SegloopError as error:
-        people.print(f"{error.code}: {error.sentence}", markup=False, soft_wrap=True)
-        sys.exit(answer_to(error).exit)
 
 
 if __name__ == "__main__":

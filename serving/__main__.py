@@ -1,13 +1,12 @@
 """``python -m serving``: start the gateway. Every setting comes from the environment, prefix ``SEGLOOP_``."""
 
 import socket
-import sys
 
 import typer
 import uvicorn
 from pydantic import ValidationError
 
-from contracts.errors import SegloopError, Usage, answer_to
+from contracts.errors import Usage, exit_codes
 from serving.observe import configure_logging, log
 from serving.settings import Settings
 
@@ -23,7 +22,7 @@ def _help() -> str:
 def serve() -> None:
     """Serve until a signal ends it; exit codes as in ``contracts.errors``."""
     configure_logging()
-    try:
+    with exit_codes():
         settings = _settings()
         _check_ports(settings)
         from serving.app import create_app
@@ -48,9 +47,6 @@ def serve() -> None:
             )
         )
         server.run()
-    except SegloopError as error:
-        print(error.sentence, file=sys.stderr)
-        raise SystemExit(answer_to(error).exit) from error
     if not server.started:
         raise SystemExit(1)
 

@@ -33,7 +33,9 @@ from serving.ticker import Ticker
 def create_app(settings: Settings) -> FastAPI:
     """Return the gateway, ready to be served by uvicorn; its threads start and end with the application.
 
-    Raises ``Usage`` and ``Missing`` where the settings, rules or destinations do not allow a start.
+    HOME is claimed from here on until the application ends.
+
+    Raises ``Usage`` and ``Missing`` where the settings, rules, destinations or another gateway do not allow a start.
     """
     guard = Guard(settings)
     guard.check_start()
@@ -42,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     rules = load_rules(settings.rules)
     load_destinations(settings.destinations)
     settings.home.mkdir(parents=True, exist_ok=True)
+    durable.claim(settings.home)
     if settings.model_repository is None:
         seed(SHIPPED_MODELS, settings.models)
     db = Database(settings.sqlite_url)
@@ -54,7 +57,6 @@ def create_app(settings: Settings) -> FastAPI:
     ticker = Ticker(db, archive, Settler(db, activity, rules, settings), settings)
 
     def start() -> dimse.DicomServer:
-        durable.claim(settings.home)
         db.migrate()
         removal.finish(db, archive)
         intake.sweep()

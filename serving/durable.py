@@ -5,10 +5,11 @@ application version is fixed: it changes only when the order of steps does, and 
 """
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
@@ -37,7 +38,7 @@ class Work(Protocol):
 
 _work: Work
 _attempt: Callable[[int, int], None]
-_lock: IO[bytes]
+_lock: int
 
 
 @DBOS.step(name="step")
@@ -71,13 +72,13 @@ def claim(home: Path) -> None:
     Raises ``Usage`` ``home_in_use``.
     """
     global _lock
-    stream = (home / "executor.lock").open("wb")
+    handle = os.open(home / "executor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        stream.close()
+        os.close(handle)
         raise Usage("home_in_use", f"Another gateway already runs on {home}: stop it or set SEGLOOP_HOME.") from error
-    _lock = stream
+    _lock = handle
 
 
 def launch(settings: Settings, work: Work, attempt: Callable[[int, int], None]) -> None:
@@ -106,7 +107,7 @@ def launch(settings: Settings, work: Work, attempt: Callable[[int, int], None]) 
 def stop(seconds: int = 20) -> None:
     """Stop the engine; what is under way gets some seconds, and goes on at the next start otherwise."""
     DBOS.destroy(workflow_completion_timeout_sec=seconds)
-    _lock.close()
+    os.close(_lock)
 
 
 def process(stack_id: int, attempt: int, *, after_release: bool = False) -> None:

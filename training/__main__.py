@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from contracts.errors import SegloopError, Usage, answer_to
+from contracts.errors import Usage, exit_codes
 from contracts.tasks import Task
 from training.settings import TrainingSettings, data_folder
 
@@ -86,11 +85,8 @@ def main() -> None:
     """Run the command; typed errors end with their exit code and one sentence on stderr."""
     handler = RichHandler(console=people, show_path=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
-    try:
+    with exit_codes():
         app()
-    except SegloopError as error:
-        people.print(f"{error.code}: {error.sentence}", markup=False, soft_wrap=True)
-        sys.exit(answer_to(error).exit)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The durable engine in a process of its own that is killed at every step and started again."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -93,6 +94,6 @@ def test_two_gateways_never_share_a_home(tmp_path):
     durable.claim(tmp_path)
     with pytest.raises(Usage) as refused:
         durable.claim(tmp_path)
-    durable._lock.close()
+    os.close(durable._lock)
     assert answer_to(refused.value).exit == 2
     assert "SEGLOOP_HOME" in refused.value.sentence
