@@ -36,7 +36,7 @@ def read_frames(path: Path, frames: Sequence[int], shape: tuple[int, ...]) -> It
     Raises:
         Refused: as :func:`contracts.dicom.read_header`; the header's own problem; ``other_size``;
             ``transfer_syntax``, ``lossy_12_bit`` for what no decoder here reads right; ``unusual_bits``;
-            ``undecodable_pixels``; ``bad_rescale``.
+            ``undecodable_pixels``; ``bad_rescale``; ``bad_header`` for a value that cannot be read.
     """
     header = read_header(path)
     described = describe(header)
@@ -46,10 +46,16 @@ def read_frames(path: Path, frames: Sequence[int], shape: tuple[int, ...]) -> It
         raise Refused(
             "other_size", f"It has {described.rows} x {described.columns} pixels, not {shape[0]} x {shape[1]}."
         )
-    _check_decodable(header)
-    with quiet():
-        for frame, raw in zip(frames, _decoded(path, header, frames), strict=True):
-            yield _rescaled(_brightness(raw, header), header, frame)
+    try:
+        _check_decodable(header)
+        with quiet():
+            for frame, raw in zip(frames, _decoded(path, header, frames), strict=True):
+                yield _rescaled(_brightness(raw, header), header, frame)
+    except Refused:
+        raise
+    except Exception as error:  # several values or a text where one number belongs raise almost anything
+        sentence = f"Its header holds a value that cannot be read ({type(error).__name__}); send a repaired copy."
+        raise Refused("bad_header", sentence) from error
 
 
 def codestream_size(frame: bytes) -> tuple[int, int] | None:

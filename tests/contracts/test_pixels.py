@@ -184,6 +184,24 @@ def cut_codestream(content: bytes) -> bytes:
     return content[:start] + b"\x07" * (len(content) - start - 8) + content[-8:]
 
 
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("BitsStored", "US", [12, 12]),
+        ("BitsStored", "LO", "twelve"),
+        ("HighBit", "US", [11, 11]),
+        ("RescaleSlope", "LO", "steep"),
+        ("RescaleIntercept", "DS", ["1", "2"]),
+    ],
+)
+def test_a_value_that_is_no_number_is_refused(tmp_path: Path, keyword: str, vr: str, value: object) -> None:
+    made = image(pattern("uint16", 12), 12, RescaleSlope="2")
+    made.add_new(keyword, vr, value)
+    error = refusal(saved(made, tmp_path))
+    assert error.code in ("bad_header", "undecodable_pixels")
+    assert "send" in error.sentence
+
+
 @pytest.mark.parametrize("codec", ["rle", "jpeg-ls", "jpeg 2000", "jpeg lossless"])
 def test_a_broken_codestream_is_refused(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
     """A decoder may also take the damage for pixels, as there is nothing to check them by; it must not crash."""
