@@ -6,7 +6,7 @@ allocates what the codestream says, so both are compared first.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, JPEGExtended12Bit
 
-from contracts.describe import describe
+from contracts.describe import LARGEST_PLANE, describe
 from contracts.dicom import quiet, read_header
 from contracts.errors import Refused
 
@@ -76,6 +76,22 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
     return None
 
 
+def check_claims(path: Path, header: Dataset, frames: Sequence[int], most_bytes: int) -> None:
+    """Refuse what a decoder would allocate without bounds: call it before pixels of others are decoded.
+
+    ``header`` is that of :func:`contracts.dicom.read_header`; ``frames`` (from 1) are those to be decoded.
+
+    Raises:
+        Refused: ``too_large`` where a frame has more than ``most_bytes`` by its header; ``other_size`` where a
+            compressed image names another size than its header.
+    """
+    pixels = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("SamplesPerPixel") or 1)
+    if pixels * int(header.get("BitsAllocated") or 8) > 8 * most_bytes:
+        raise Refused("too_large", f"A frame has more than {most_bytes // 2**20} MB by its header; it is not decoded.")
+    if UID(header.file_meta.get("TransferSyntaxUID", "")).is_encapsulated:
+        _check_codestreams(path, header, frames if isinstance(frames, range) else set(frames))
+
+
 def _check_decodable(header: Dataset) -> None:
     syntax = UID(header.file_meta.get("TransferSyntaxUID", ""))
     stored = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
@@ -94,8 +110,7 @@ def _check_decodable(header: Dataset) -> None:
 def _decoded(path: Path, header: Dataset, frames: Sequence[int]) -> Iterator[NDArray[np.generic]]:
     try:
         syntax = UID(header.file_meta.TransferSyntaxUID)
-        if syntax.is_encapsulated:
-            _check_codestreams(path, header, set(frames))
+        check_claims(path, header, frames, LARGEST_PLANE * 8)
         # pydicom reads frames of a file one by one, but does not see into a deflated file
         source = dcmread(path) if syntax.is_deflated else path
         yield from iter_pixels(source, raw=True, indices=[frame - 1 for frame in frames])
@@ -106,7 +121,7 @@ def _decoded(path: Path, header: Dataset, frames: Sequence[int]) -> Iterator[NDA
         raise Refused("undecodable_pixels", sentence) from error
 
 
-def _check_codestreams(path: Path, header: Dataset, wanted: set[int]) -> None:
+def _check_codestreams(path: Path, header: Dataset, wanted: Container[int]) -> None:
     named = (int(header.Rows), int(header.Columns))
     with path.open("rb") as file:
         file.seek(header.pixel_element.value_at)

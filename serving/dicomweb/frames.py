@@ -16,6 +16,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from contracts.dicom import PIXEL_KEYWORDS, pixel_element, quiet, read_header
 from contracts.errors import Refused
+from contracts.pixels import check_claims
 
 MOST_DECODED_BYTES = 512 * 2**20
 CHUNK = 1 << 18
@@ -73,15 +74,19 @@ def decoded(path: Path, numbers: Sequence[int]) -> Iterator[bytes]:
 def arrays(path: Path, numbers: Sequence[int], *, raw: bool) -> Iterator[NDArray[np.generic]]:
     """Give frames as arrays [row, column] or [row, column, sample]; ``raw`` leaves the colour space as it is.
 
-    Raises ``Refused("undecodable")`` where the pixels are damaged or no decoder here reads them.
+    Raises ``Refused``: ``undecodable`` where the pixels are damaged or no decoder here reads them, and what
+    :func:`contracts.pixels.check_claims` raises.
     """
     header = read_header(path)
     try:
         with quiet():
+            check_claims(path, header, numbers, MOST_DECODED_BYTES)
             if header.get("BitsAllocated") == 1 and str(header.file_meta.TransferSyntaxUID) in NATIVE:
                 yield from _bits(path, numbers, int(header.Rows), int(header.Columns))
             else:
                 yield from iter_pixels(path, indices=[number - 1 for number in numbers], raw=raw)
+    except Refused:
+        raise
     except Exception as error:
         raise Refused("undecodable", f"The pixels cannot be decoded here ({type(error).__name__}).") from None
 
@@ -128,10 +133,13 @@ def uncompressed(path: Path) -> bytes:
         with quiet():
             dataset = dcmread(path)
             if not is_native(str(dataset.file_meta.TransferSyntaxUID)):
+                check_claims(path, header, range(1, count(header) + 1), MOST_DECODED_BYTES)
                 dataset.decompress(generate_instance_uid=False)
             dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
             buffer = BytesIO()
             dcmwrite(buffer, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    except Refused:
+        raise
     except Exception as error:
         raise Refused("undecodable", f"The object cannot be written uncompressed ({type(error).__name__}).") from None
     return buffer.getvalue()

@@ -27,10 +27,14 @@ from pydicom.filewriter import write_data_element
 from pydicom.pixels.utils import iter_pixels
 from pydicom.tag import BaseTag
 
-from contracts.dicom import quiet
+from contracts.dicom import quiet, read_header
+from contracts.pixels import check_claims
 
 DEFER_BYTES = 1 << 16
 CHUNK = 1 << 20
+MOST_FRAME_BYTES = 512 * 2**20
+"""Pixels of larger frames, and of those that claim to be, are compared as they are encoded."""
+
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 NOT_COMPARED = frozenset({0x00080001, 0x7FE00001, 0x7FE00002, 0xFFFCFFFC})
 """Length to end, extended offset table and its lengths, trailing padding: about the encoding, not the instance."""
@@ -257,6 +261,8 @@ def _pixels(path: Path, reader: _Reader, dataset: Dataset) -> str:
     assert element is not None
     if tag == 0x7FE00010:
         try:
+            header = read_header(path)
+            check_claims(path, header, range(1, int(header.get("NumberOfFrames") or 1) + 1), MOST_FRAME_BYTES)
             for frame in iter_pixels(path):
                 digest.update(np.ascontiguousarray(frame, frame.dtype.newbyteorder("<")).tobytes())
             return digest.hexdigest()

@@ -22,6 +22,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from contracts.errors import Refused
+from serving.dicomweb import frames
 from serving.receive import sameness
 from serving.receive.sameness import Verdict, differences
 from tests.builders import Exam, compress, heart
@@ -45,6 +47,35 @@ def image() -> FileDataset:
     block.add_new(0x02, "US", 513)
     block.add_new(0x03, "SQ", Sequence([code]))
     return made
+
+
+def claiming(folder: Path, syntax: str, side: int) -> Path:
+    """A small compressed image whose header, and for JPEG 2000 its codestream too, names a huge size."""
+    path = compress(Exam().short_axis(1, 1, rows=64, columns=64)[0], syntax, folder)
+    content = path.read_bytes()
+    for tag in (b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"):
+        at = content.index(tag) + len(tag)
+        content = content[:at] + side.to_bytes(2, "little") + content[at + 2 :]
+    at = content.find(b"\xff\x4f\xff\x51")
+    if at >= 0:
+        for place in (8, 12, 24, 28):
+            content = content[: at + place] + side.to_bytes(4, "big") + content[at + place + 4 :]
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_a_small_file_that_claims_a_huge_image_is_never_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str
+) -> None:
+    """Comparing it, or a look at it, would take gigabytes: of every one who may send."""
+    path = claiming(tmp_path, syntax, 60000)
+    for module in (sameness, frames):
+        monkeypatch.setattr(module, "iter_pixels", lambda *_, **__: pytest.fail("it was decoded"))
+    assert sameness.digests(path).pixels
+    with pytest.raises(Refused) as refused:
+        next(frames.arrays(path, [1], raw=False))
+    assert refused.value.code == "too_large"
 
 
 def differ(tmp_path: Path, known: bytes, new: bytes) -> Verdict:
