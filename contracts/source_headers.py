@@ -1,6 +1,7 @@
 """What a result takes over from its sources: plain headers for highdicom, then the original values put back."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from math import dist
 from typing import TYPE_CHECKING
@@ -64,8 +65,9 @@ def normalise_for_seg(plane: Plane, grid: Grid, header: Dataset, uid: str) -> Da
     for keyword in EMPTY:
         setattr(stand_in, keyword, "")
     for keyword in LOSSY:
-        if keyword in header:
-            setattr(stand_in, keyword, header.get(keyword))
+        with suppress(Exception):  # a value that cannot be read or is of no use here
+            if keyword in header:
+                setattr(stand_in, keyword, header.get(keyword))
     stand_in.FrameOfReferenceUID = grid.frame_of_reference_uid
     stand_in.PositionReferenceIndicator = (
         "" if grid.frame_of_reference_derived else header.get("PositionReferenceIndicator")
@@ -110,7 +112,8 @@ def restore_study(result: "SOPClass", header: Dataset) -> None:
 def _with_undecoded_text(header: Dataset) -> Dataset:
     """Return a copy whose text is the very bytes of the file, as far as nobody has decoded it yet.
 
-    Text that does not keep to its character set would not survive decoding and encoding.
+    Text that does not keep to its character set would not survive decoding and encoding. What cannot be read is left
+    out: a broken sequence of a header is no reason to leave a study without its answer.
     """
     copy = Dataset()
     encodings = convert_encodings(header.get("SpecificCharacterSet") or default_encoding)
@@ -118,7 +121,8 @@ def _with_undecoded_text(header: Dataset) -> Dataset:
         raw = header.get_item(tag)
         vr = raw.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else "UN")
         if not raw.is_raw or not raw.value or vr not in CUSTOMIZABLE_CHARSET_VR or vr == VR.SQ:
-            copy[tag] = header[tag]
+            with suppress(Exception):
+                copy[tag] = header[tag]
         else:
             value = PersonName(raw.value, encodings) if vr == VR.PN else raw.value
             copy[tag] = DataElement(tag, vr, value, already_converted=True)

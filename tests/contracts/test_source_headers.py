@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from contracts.dicom import read_header
@@ -154,6 +156,24 @@ def test_lossy_sources_are_declared() -> None:
         header.LossyImageCompressionRatio, header.LossyImageCompressionMethod = "12.5", "ISO_10918_1"
     result = result_of(one)
     assert (result.LossyImageCompression, float(result.LossyImageCompressionRatio)) == ("01", 12.5)
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value"),
+    [
+        (0x00081032, "SQ", b"no items here "),  # procedure code
+        (0x00081140, "SQ", b"\xff\xfe\xfd\xfc"),  # referenced images, which no result takes over
+        (0x00101030, "FD", b"kilo"),  # patient's weight
+        (0x00282112, "DS", b"by half "),  # lossy compression ratio
+        (0x00282112, "SQ", b""),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_left_out(tag: int, vr: str, value: bytes) -> None:
+    """It describes no pixel and no place, so the study is answered all the same."""
+    one = bench()
+    for header in one.headers.values():
+        header[tag] = RawDataElement(Tag(tag), vr, len(value), value, 0, False, True)
+    assert result_of(one).PatientID == first(one).PatientID
 
 
 def test_stand_ins_have_the_grids_geometry_and_know_no_patient() -> None:
