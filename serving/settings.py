@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "model_repository"
 
 
@@ -67,7 +68,7 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether both sides listen on this machine only."""
-        return {self.http_host, self.dicom_host} <= {"127.0.0.1", "localhost", "::1"}
+        return {self.http_host, self.dicom_host} <= LOOPBACK_NAMES
 
     @property
     def guarded(self) -> bool:

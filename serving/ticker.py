@@ -75,7 +75,7 @@ class Ticker:
             ).all()
         for stack_id, attempt, state, code in rows:
             released = state == "processing" and code == "released"
-            if (state == "complete" or released) and (stack_id, attempt) not in self._started:
+            if (stack_id, attempt) not in self._started:  # what the engine knows already is not started again
                 durable.process(stack_id, attempt, after_release=released)
                 self._started.add((stack_id, attempt))
 

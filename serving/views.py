@@ -25,6 +25,7 @@ from serving.deliver import configured, queues
 from serving.engines.pool import EnginePool
 from serving.index.models import Delivery, History, Instance, Result, Sender, StackVersion, Study
 from serving.pipeline.progress import Progress
+from serving.pipeline.states import NEEDS_PERSON
 from serving.settings import Settings
 
 URGENCY = ("held", "refused", "failed", "receiving", "complete", "processing", "delivering", "done", "dismissed")
@@ -32,7 +33,6 @@ URGENCY = ("held", "refused", "failed", "receiving", "complete", "processing", "
 
 ``not_processed`` comes last, so that ten unmatched series do not hide the one that was answered.
 """
-NEEDS_PERSON = frozenset({"held", "refused", "failed"})
 IN_PROGRESS = frozenset({"receiving", "complete", "processing", "delivering"})
 PICTURED = frozenset({"held", "delivering", "done", "dismissed"})
 """States in which a stack has a picture."""

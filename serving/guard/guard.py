@@ -11,8 +11,6 @@ from serving.guard.sessions import Failures, Sessions
 from serving.guard.tokens import LOCAL, Identity, Tokens
 from serving.settings import Settings
 
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
-
 
 class Guard:
     """Start conditions, identities and AE titles of one gateway.

@@ -8,10 +8,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.guard.guard import LOOPBACK_NAMES, Guard
+from serving.guard.guard import Guard
 from serving.guard.roles import is_public, may
 from serving.guard.sessions import Session
 from serving.guard.tokens import Identity
+from serving.settings import LOOPBACK_NAMES
 
 MOST_SIGN_IN_BYTES = 8192
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -97,7 +98,7 @@ class GuardMiddleware:
             if identity is None:
                 raise Turned(401, "bad_token", "The bearer token is not known here.")
             return identity, None
-        session = self.guard.sessions.find(cookie_value(headers))
+        session = self.guard.sessions.find(cookie_value(headers, self.guard))
         if session is not None:
             return session.identity, session
         return self.guard.anonymous(), None
@@ -124,13 +125,14 @@ def cookie_name(guard: Guard) -> str:
     return "segloop" if guard.open else "__Host-segloop"
 
 
-def cookie_value(headers: Headers) -> str:
-    """Return the value of the session cookie, or an empty string."""
+def cookie_value(headers: Headers, guard: Guard) -> str:
+    """Return the value of the session cookie, or an empty string. One without the prefix may be a neighbour's."""
     try:
         jar = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
         return ""
-    return next((jar[name].value for name in ("__Host-segloop", "segloop") if name in jar), "")
+    name = cookie_name(guard)
+    return jar[name].value if name in jar else ""
 
 
 def add_safe_headers(headers: MutableHeaders, path: str) -> None:

@@ -13,9 +13,9 @@ from sqlalchemy import JSON, ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from serving.index.models import Instance, Series, Study
+from serving.index.receipts import CURRENT
 from serving.index.records import INSTANCE, SERIES, STUDY
 
-CURRENT = ("source", "result")
 STUDY_UID, SERIES_UID, SOP_UID, SOP_CLASS = "0020000D", "0020000E", "00080018", "00080016"
 MODALITY, MODALITIES_IN_STUDY = "00080060", "00080061"
 DATES = frozenset({"DA", "TM", "DT"})

@@ -165,7 +165,7 @@ def _add_sign_in(routes: APIRouter, pages: Pages, guard: Guard) -> None:
         session = getattr(request.state, "session", None)
         if session is not None and not session.csrf_matches(csrf):
             return _again(pages, request, "/", 403, "The page was too old to sign out with. You are still signed in.")
-        guard.sessions.close(cookie_value(request.headers))
+        guard.sessions.close(cookie_value(request.headers, guard))
         response = RedirectResponse("/sign-in", 303)
         response.delete_cookie(cookie_name(guard), path="/", secure=not guard.open, httponly=True, samesite="strict")
         return response

@@ -23,7 +23,6 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 """From each state to those that may follow. ``done`` -> ``delivering``: another sender has destinations of its own."""
 
 NEEDS_PERSON = frozenset({"held", "refused", "failed"})
-FINAL = frozenset({"done", "not_processed", "refused", "failed", "dismissed"})
 
 
 def move(session: Session, stack: StackVersion, to: str, *, who: str, reason: str = "", code: str = "") -> None:

@@ -10,7 +10,7 @@ from contracts.errors import NotFound, NotYet, Refused
 from contracts.stacks import stacks_of
 from serving import actions
 from serving.index.models import History, StackVersion
-from serving.pipeline import settle, states
+from serving.pipeline import settle
 from serving.pipeline.settle import due, stack_of
 from serving.pipeline.states import move
 from tests.builders import Exam
@@ -277,7 +277,3 @@ def test_unknown_studies_are_not_found(parts):
     for act in (actions.declare_complete, lambda db, uid: actions.retry(db, uid, parts.rules, who="x")):
         with pytest.raises(NotFound):
             act(parts.db, "1.2.3")
-
-
-def test_the_final_states_are_those_with_no_work_left():
-    assert states.FINAL.isdisjoint({"complete", "processing", "held", "delivering"})

@@ -74,6 +74,18 @@ def test_a_released_stack_goes_on_where_it_was_held(parts, started):
     assert started == [(1, 2, True)]
 
 
+def test_work_that_the_engine_lost_is_started_again(parts, started):
+    """Its database may be an older copy, or gone; for what it still knows, starting is nothing."""
+    parts.receive(Exam("beat").short_axis())
+    parts.settle()
+    with parts.db.write() as session:
+        move(session, session.scalars(select(StackVersion)).one(), "processing", who="t")
+    beat = Ticker(parts.db, parts.archive, parts.settler, parts.settings)
+    beat._start_work()
+    beat._start_work()
+    assert started == [(1, 1, False)]
+
+
 @pytest.mark.parametrize(("state", "kept"), [("not_processed", False), ("complete", True)])
 def test_retention_takes_old_studies_with_nothing_left_to_do(parts, started, state, kept):
     exam = Exam("old")
