@@ -19,9 +19,14 @@ def test_a_stack_is_on_the_board_while_it_runs():
 
 def test_an_error_takes_it_off_the_board():
     board = Board()
-    with pytest.raises(ZeroDivisionError), board.watching(7) as note:
-        note(1, 2)
-        raise ZeroDivisionError
+
+    def predict():
+        with board.watching(7) as note:
+            note(1, 2)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        predict()
     assert board.running() == {}
 
 
