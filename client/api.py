@@ -261,12 +261,13 @@ class Gateway:
 
     def _save_stack(self, study_uid: str, stack: Stack, folder: Path) -> list[Path]:
         contents: dict[str, bytes] = {}
+        place = f"/api/studies/{_checked(study_uid)}/stacks/{stack.id}"
         for result in stack.results:
             name = f"seg-{result.phase}.dcm" if result.kind == "seg" else f"{result.kind}.dcm"
             contents[name] = self.object(study_uid, result)
         for name in ("measurements.json", "overlay.png"):
             try:
-                contents[name] = self._connection.get(f"/api/stacks/{stack.id}/{name}").content
+                contents[name] = self._connection.get(f"{place}/{name}").content
             except NotFound:
                 continue  # not segmented, or not looked at yet
         if contents:

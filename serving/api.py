@@ -13,6 +13,7 @@ from serving.deliver import destination_named, echo
 from serving.engines.pool import EnginePool
 from serving.guard import Identity
 from serving.index.database import Database
+from serving.index.models import StackVersion
 from serving.pipeline import tiles
 from serving.pipeline.progress import Board
 from serving.removal import remove_study
@@ -114,6 +115,15 @@ def _add_stacks(api: APIRouter, db: Database, archive: Archive, settings: Settin
         if name not in PICTURES or not path.is_file():
             raise NotFound("no_file", "This stack has no such picture or document (yet).")
         return FileResponse(path, media_type=PICTURES[name])
+
+    @api.get("/studies/{study_uid}/stacks/{stack_id}/{name}", response_class=FileResponse)
+    def file_of_study(study_uid: str, stack_id: int, name: str) -> FileResponse:
+        """The same for those who may see a study because they know its UID; numbers of stacks can be guessed."""
+        with db.read() as session:
+            stack = session.get(StackVersion, stack_id)
+            if stack is None or stack.study_uid != study_uid:
+                raise NotFound("unknown_stack", "This study has no such stack.")
+        return file(stack_id, name)
 
 
 def _add_system(api: APIRouter, db: Database, archive: Archive, engines: EnginePool, settings: Settings) -> None:

@@ -17,8 +17,7 @@ _REVIEWERS = frozenset({"reviewer"})
 
 TABLE = (
     # One study whose UID the caller knows: a sender fetches its own answers. Lists and searches are for readers.
-    ("GET", re.compile(r"/api/studies/[^/]+"), _ANYONE),
-    ("GET", re.compile(r"/api/stacks/.+"), _ANYONE),
+    ("GET", re.compile(r"/api/studies/[^/]+(/stacks/.+)?"), _ANYONE),
     ("GET", re.compile(r"/dicom-web/studies/.+"), _ANYONE),
     ("POST", re.compile(r"/dicom-web/studies(/[^/]+)?"), _SENDERS),
     ("POST", re.compile(r"/api/studies/[^/]+/complete"), _SENDERS),

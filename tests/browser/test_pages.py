@@ -123,7 +123,7 @@ def test_sliders_buttons_and_toggles_choose_the_picture(browser_page: Watched, g
     image = page.locator(".viewer img")
 
     def shown(query: str) -> None:
-        expect(image).to_have_attribute("src", f"/api/stacks/{stack}/tile.png?{query}")
+        expect(image).to_have_attribute("src", f"/api/stacks/{stack}/tile.png?attempt=1&{query}")
         expect(image).to_have_js_property("complete", True)
         assert image.evaluate("(e) => e.naturalWidth") > 0
 

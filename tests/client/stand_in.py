@@ -152,7 +152,7 @@ def _add_api(app: FastAPI, script: Script) -> None:
         script.deleted.append(uid)
         return {"study_uid": uid, "deleted": 5} if uid in script.studies else _unknown()
 
-    @app.get("/api/stacks/{stack}/{name}", response_model=None)
+    @app.get("/api/studies/{uid}/stacks/{stack}/{name}", response_model=None)
     def file(stack: int, name: str) -> Response:
         if stack != 7 or name in script.missing_files:
             return JSONResponse({"code": "no_file", "reason": "no such file"}, 404)

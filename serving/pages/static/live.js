@@ -80,7 +80,7 @@ function look(viewer) {
   const boxes = all("[data-label]", viewer);
   if (boxes.some((box) => !box.checked)) query.set("labels", boxes.filter((box) => box.checked).map((box) => box.dataset.label).join(","));
   const image = one("img", viewer);
-  image.src = `${viewer.dataset.tiles}?${query}`;
+  image.src = `${viewer.dataset.tiles}&${query}`;
 }
 document.addEventListener("input", (event) => {
   const viewer = event.target.closest(".viewer");
