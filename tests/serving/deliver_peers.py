@@ -126,7 +126,7 @@ def stow_peer(script: StowScript) -> Iterator[str]:
 def serve(app: FastAPI) -> Iterator[str]:
     """Run an application on a free port of loopback; gives its base address."""
     port = find_free_port()
-    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, lifespan="off", log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

@@ -117,7 +117,7 @@ def receiving(home: Path, **settings: Any) -> Iterator[Receiving]:
 def served(app: FastAPI) -> Iterator[str]:
     """Serve an application on a free port of loopback and give its address."""
     port = find_free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     waiting = threading.Event()
