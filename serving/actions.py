@@ -5,11 +5,12 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from contracts.errors import NotFound, NotYet, Refused
+from contracts.errors import NotFound, Refused
+from contracts.stacks import Stack, stacks_of
 from serving.deliver import retry_now
 from serving.index.database import Database
 from serving.index.models import Instance, StackVersion, Study
-from serving.pipeline.settle import admit, stack_of
+from serving.pipeline.settle import admit, described
 from serving.pipeline.states import move
 from serving.routing import Rule
 
@@ -38,7 +39,8 @@ def retry(db: Database, study_uid: str, rules: tuple[Rule, ...], *, who: str) ->
                 StackVersion.study_uid == study_uid, StackVersion.current, StackVersion.state.in_(RETRIED)
             )
         ).all()
-        count = sum(_again(session, stack, rules, who) for stack in stacks)
+        formed = {stack.digest: stack for stack in stacks_of(described(session, study_uid))} if stacks else {}
+        count = sum(_again(session, stack, formed.get(stack.digest), rules, who) for stack in stacks)
         retry_now(session, study_uid)
     return count
 
@@ -61,18 +63,16 @@ def dismiss(db: Database, stack_id: int, reason: str, *, who: str) -> None:
         move(session, _held(session, stack_id), "dismissed", who=who, reason=reason or "dismissed", code="dismissed")
 
 
-def _again(session: Session, stack: StackVersion, rules: tuple[Rule, ...], who: str) -> bool:
+def _again(session: Session, version: StackVersion, stack: Stack | None, rules: tuple[Rule, ...], who: str) -> bool:
     """Admit a stack again under the rules of today; return whether there is work to do.
 
-    One whose instances have changed since is left to the version that is about to take its place.
+    One whose instances have changed since (None) is left to the version that is about to take its place.
     """
-    try:
-        found = stack_of(session, stack)
-    except NotYet:
+    if stack is None:
         return False
-    stack.attempt += 1
-    admit(session, stack, found, rules, who=who)
-    return stack.state == "complete"
+    version.attempt += 1
+    admit(session, version, stack, rules, who=who)
+    return version.state == "complete"
 
 
 def _study(session: Session, study_uid: str) -> Study:

@@ -80,7 +80,7 @@ class Settler:
                 "at": round(time.time(), 3),
                 "why": "declared" if declared else f"nothing for {self._settings.quiet_period_s:g} s",
             }
-            stacks = stacks_of(_instances(session, study_uid))
+            stacks = stacks_of(described(session, study_uid))
             for stack in stacks:
                 self._version(session, stack, record)
             _retire(session, study_uid, {stack.key for stack in stacks})
@@ -156,7 +156,7 @@ def stack_of(session: Session, version: StackVersion) -> Stack:
 
     Raises ``NotYet`` ``superseded`` when they are no longer what the version was made of; its successor is on its way.
     """
-    everything, members = _instances(session, version.study_uid), set(version.instance_uids)
+    everything, members = described(session, version.study_uid), set(version.instance_uids)
     for instances in (everything, [found for found in everything if found.sop_uid in members]):
         for stack in stacks_of(instances):
             if stack.digest == version.digest:
@@ -164,8 +164,11 @@ def stack_of(session: Session, version: StackVersion) -> Stack:
     raise NotYet("superseded", "The instances of this stack have changed since; a later version takes its place.")
 
 
-def _instances(session: Session, study_uid: str) -> list[Described]:
-    """Instances of a study in order of their first arrival: a revision keeps its place, and so its stack the key."""
+def described(session: Session, study_uid: str) -> list[Described]:
+    """Return the source instances of a study in order of their first arrival.
+
+    A revision keeps its place, and so its stack the key.
+    """
     earlier = aliased(Instance)
     first = select(func.min(earlier.id)).where(earlier.study_uid == study_uid, earlier.sop_uid == Instance.sop_uid)
     rows = session.scalars(

@@ -92,6 +92,18 @@ def test_silence_costs_one_try_for_all_events(db: Database) -> None:
     assert webhook.post_due(db, Settings(webhook_url=URL), later, client(lambda _: httpx.Response(200))) == count
 
 
+def test_a_slow_receiver_does_not_hold_up_the_heartbeat(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty answers of almost five seconds each are minutes in which no study would be looked at."""
+    with db.write() as session:
+        for stack in session.scalars(select(StackVersion)).all():
+            webhook.announce(session, stack)
+    settings, now, count = Settings(webhook_url=URL), time.time() + 1, len(events(db))
+    monkeypatch.setattr(webhook, "TIMEOUT_S", 0.0)
+    taken = [webhook.post_due(db, settings, now, client(lambda _: httpx.Response(200))) for _ in range(count)]
+    assert taken == [1] * count
+    assert count > 1
+
+
 def test_without_an_address_nothing_piles_up(db: Database) -> None:
     assert webhook.post_due(db, Settings(), time.time()) == 0
     assert events(db) == []
