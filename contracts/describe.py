@@ -15,6 +15,9 @@ from contracts.instances import Cosines, Instance, Plane, Vector
 LARGEST_PLANE = 2**24
 """Pixels of the largest plane that is ever decoded (4096 x 4096), whatever its header claims."""
 
+FINEST_MM, COARSEST_MM, FARTHEST_MM = 1e-4, 1e3, 1e6
+"""Pixel spacings and positions beyond these are no measurements of a patient; figures made from them overflow."""
+
 KEYWORDS = (
     "ImageType",
     "ScanningSequence",
@@ -263,7 +266,7 @@ def _plane(
         position=position,
         orientation=orientation,
         spacing=spacing,
-        thickness=thickness,
+        thickness=thickness if thickness is not None and FINEST_MM <= thickness <= COARSEST_MM else None,
         trigger_time=trigger_time,
         temporal_position=temporal_position,
         instance_number=_whole(header, "InstanceNumber"),
@@ -274,13 +277,13 @@ def _plane(
 def _place(position_of: Dataset, orientation_of: Dataset, spacing_of: Dataset) -> _Place | str:
     """Position, orientation and spacing of a plane, or the keyword of the first that is missing or senseless."""
     position = _numbers(position_of.get("ImagePositionPatient"), 3)
-    if position is None:
+    if position is None or max(map(abs, position)) > FARTHEST_MM:
         return "ImagePositionPatient"
     cosines = _numbers(orientation_of.get("ImageOrientationPatient"), 6)
     if cosines is None or not _orthonormal(cosines):
         return "ImageOrientationPatient"
     spacing = _numbers(spacing_of.get("PixelSpacing"), 2)
-    if spacing is None or min(spacing) <= 0:
+    if spacing is None or not all(FINEST_MM <= value <= COARSEST_MM for value in spacing):
         return "PixelSpacing"
     return (*position,), (*cosines,), (*spacing,)  # type: ignore[return-value]
 

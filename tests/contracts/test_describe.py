@@ -136,8 +136,17 @@ PROBLEMS = {
         image(ImagePositionPatient=[0, 0]),
         image(PixelSpacing=[0, 1]),
         image(PixelSpacing=[-1, 1]),
+        image(PixelSpacing=[1.5, "1e308"]),
+        image(PixelSpacing=["1e-30", 1.5]),
+        image(ImagePositionPatient=[0, 0, "-1e300"]),
     ],
 }
+
+
+@pytest.mark.parametrize(("stated", "kept"), [(8, 8.0), (-8, None), (0, None), ("1e300", None), (None, None)])
+def test_a_thickness_that_is_none_is_not_stated_on(stated: object, kept: float | None) -> None:
+    (plane,) = describe(image(SliceThickness=stated)).planes
+    assert plane.thickness == kept
 
 
 @pytest.mark.parametrize(("code", "made"), [(code, made) for code, all_made in PROBLEMS.items() for made in all_made])
