@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,7 @@ def _unpack_member(
                 sink.write(head)
                 while chunk := source.read(_CHUNK):
                     sink.write(chunk)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
         skipped.append(Problem(name, "cannot be unpacked: damaged, encrypted or packed in an unknown way"))
         return
     _judge(target, name, found, skipped)

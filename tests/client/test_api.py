@@ -94,6 +94,16 @@ def test_zips_are_opened_and_no_member_chooses_where_it_lands(exam: Path, tmp_pa
     assert names(skipped) == ["exam.zip!note.txt"]
 
 
+def test_a_member_whose_packing_is_damaged_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "e.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("x.dcm", bytes(128) + b"DICM" + bytes(range(256)) * 400)
+    content = bytearray((tmp_path / "e.zip").read_bytes())
+    content[60:200] = bytes(value ^ 0xA5 for value in content[60:200])
+    (tmp_path / "e.zip").write_bytes(content)
+    found, skipped = files.collect([tmp_path / "e.zip"], tmp_path)
+    assert (found, names(skipped)) == ([], ["e.zip!x.dcm"])
+
+
 def test_damaged_zips_media_directories_and_unreadable_headers(tmp_path: Path) -> None:
     whole = write_object(tmp_path / "a.dcm")
     write_object(tmp_path / "b_DICOMDIR", "2.25.2", sop_class=files.MEDIA_DIRECTORY)
