@@ -41,8 +41,16 @@ def by_stow(peer: Orthanc, name: str, source: str, more: str = "") -> str:
     return f'name = "{name}"\nprotocol = "stow"\nurl = "{peer.url}/dicom-web"\nsources = ["{source}"]\n{more}'
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "deliver:sent",
+        pytest.param("deliver:claimed", marks=pytest.mark.prove),
+        pytest.param("deliver:booked", marks=pytest.mark.prove),
+    ],
+)
 def test_orthanc_down_and_the_gateway_killed_while_sending_still_store_each_result_once(
-    gateway, sample, orthanc, tmp_path
+    gateway, sample, orthanc, tmp_path, fault
 ):
     peer = orthanc("PACS")
     listed = destinations(tmp_path / "destinations.toml", by_dimse(peer, "pacs", "ae:SCANNER", 'phases = "all"'))
@@ -51,7 +59,7 @@ def test_orthanc_down_and_the_gateway_killed_while_sending_still_store_each_resu
     study = running.settled(sample.study_uid, states=["delivering"])
     assert len(study["stacks"][0]["results"]) == 4
     running.stop()
-    running.start(fault="deliver:sent")
+    running.start(fault=fault)
     peer.start()
     httpx.post(f"{running.url}/api/studies/{sample.study_uid}/retry", timeout=30)
     running.died()

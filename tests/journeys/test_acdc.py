@@ -1,0 +1,93 @@
+"""ACDC hearts written as DICOM, through the gateway: the masks of the evaluation, and voxels, never millilitres."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contracts.cases import CardiacCase, patients_of, read_cardiac, read_list
+from contracts.scores import dice
+from contracts.segmentations import read_segmentation
+from contracts.tasks import LABELS, Task
+from tests.builders import SHORT_AXIS, Exam, write
+from tests.journeys.masks import grid_of
+from tests.journeys.running import RunningGateway, retrieve, storescu
+
+SPACING_MM, DISTANCE_MM = 1.5, 8.0
+"""Invented: the data set dropped its spacing, and every file says so."""
+
+
+def validation(data) -> tuple[str, ...]:
+    """The validation patients."""
+    return patients_of(read_list(data("acdc") / "lists" / "val_patients.txt"))
+
+
+def as_dicom(case: CardiacCase, folder: Path) -> tuple[Exam, list[Path]]:
+    """Write a patient's two phases as a short-axis cine; slices in the data's order, base first."""
+    exam = Exam(case.patient)
+    normal = np.cross(SHORT_AXIS[:3], SHORT_AXIS[3:])
+    series = exam.next_series()
+    images = []
+    for number, (place, phase) in enumerate(product(range(case.images.shape[1]), range(2))):
+        images.append(
+            exam.image(
+                series,
+                number + 1,
+                place * DISTANCE_MM * normal,
+                case.images[phase, place].astype(np.uint16),
+                spacing=(SPACING_MM, SPACING_MM),
+                TriggerTime=300.0 * phase,
+                ImageComments="spacing invented",
+            )
+        )
+    return exam, list(write(images, folder).values())
+
+
+def answered(running: RunningGateway, exam: Exam, paths: list[Path]) -> tuple[np.ndarray, dict]:
+    """Return labels [phase, slice, row, column] of a study that was sent, and its stack."""
+    assert storescu(running.dicom_port, [paths[0].parent])
+    study = running.settled(exam.study_uid)
+    (stack,) = study["stacks"]
+    grid, labels = grid_of(paths), []
+    for result in sorted(stack["results"], key=lambda result: result["phase"]):
+        path = running.home.parent / "one.dcm"
+        path.write_bytes(retrieve(running, exam.study_uid, result))
+        labels.append(read_segmentation(path, grid, result["phase"] - 1))
+    return np.stack(labels), stack
+
+
+def figures(labels: np.ndarray, case: CardiacCase) -> list[float]:
+    """Dice of each phase and structure."""
+    return [
+        dice(labels[phase] == label.value, case.labels[phase] == label.value)
+        for phase in range(2)
+        for label in LABELS[Task.CARDIAC]
+    ]
+
+
+def test_a_patient_of_the_data_set_is_answered_right_and_measured_in_voxels(gateway, data, tmp_path):
+    case = read_cardiac(data("acdc"), validation(data)[0])
+    folder = tmp_path / "images"
+    folder.mkdir()
+    exam, paths = as_dicom(case, folder)
+    labels, stack = answered(gateway().start(), exam, paths)
+    assert np.mean(figures(labels, case)) >= 0.80
+    assert "edv_voxels" in stack["measurements"]
+    assert not any(name.endswith(("_ml", "_g")) for name in stack["measurements"])
+
+
+@pytest.mark.prove
+def test_the_validation_patients_reach_the_same_figure_through_the_gateway(gateway, data, tmp_path):
+    names = validation(data)
+    running = gateway().start()
+    found = []
+    for name in names:
+        case = read_cardiac(data("acdc"), name)
+        folder = tmp_path / name
+        folder.mkdir()
+        exam, paths = as_dicom(case, folder)
+        found.append(figures(answered(running, exam, paths)[0], case))
+    mean = float(np.mean(found))
+    print(f"validation patients through the gateway: mean Dice {mean:.4f}")
+    assert abs(mean - 0.9078) <= 0.002
