@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from contracts import identifiers
@@ -231,16 +231,21 @@ def _paths(session: Session, archive: Archive, version: StackVersion) -> dict[st
 
 
 def _predecessors(session: Session, version: StackVersion) -> list[tuple[str, str]]:
-    """(SOP Instance UID, series UID) of the results of the version before, in order of phase."""
+    """(SOP Instance UID, series UID) of the results that these replace, in order of phase.
+
+    They are those of the latest earlier version that has any: the one just before may have been overtaken unanswered.
+    """
+    of_stack = (StackVersion.study_uid == version.study_uid, StackVersion.key == version.key)
+    answered = (
+        select(func.max(StackVersion.version))
+        .join(Result, Result.stack_version_id == StackVersion.id)
+        .where(*of_stack, StackVersion.version < version.version)
+    )
     rows = session.execute(
         select(Result.sop_uid, Instance.series_uid)
         .join(StackVersion, StackVersion.id == Result.stack_version_id)
         .join(Instance, Instance.key == Result.key)
-        .where(
-            StackVersion.study_uid == version.study_uid,
-            StackVersion.key == version.key,
-            StackVersion.version == version.version - 1,
-        )
+        .where(*of_stack, StackVersion.version == answered.scalar_subquery())
         .order_by(Result.phase)
     )
     return [(sop_uid, series_uid) for sop_uid, series_uid in rows]

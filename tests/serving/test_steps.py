@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from sqlalchemy import select
 
 from contracts.errors import Broken
@@ -236,6 +237,24 @@ def test_a_retry_with_another_model_leaves_no_results_of_the_first(parts):
     with parts.db.read() as session:
         kinds = [row.kind for row in session.scalars(select(Instance).where(Instance.kind != "source"))]
     assert sorted(kinds) == ["replaced", "replaced", "result", "result"]
+
+
+def test_results_name_the_last_ones_that_they_replace(parts):
+    """A version in between that was overtaken before it was answered does not break the chain."""
+    assert run(parts, Painter()) == ""
+    first = [uid for _, uid, _ in results(parts)]
+    images = Exam("steps").short_axis(slices=6, phases=2, rows=64, columns=64)
+    for comment in ("one", "two"):
+        images[0].PatientComments = comment
+        parts.receive(images[:1])
+        parts.settle()
+    (third,) = parts.stacks()
+    assert (third.version, run(parts, Painter())) == (3, "")
+    with parts.db.read() as session:
+        keys = session.scalars(select(Result.key).where(Result.stack_version_id == third.id)).all()
+    for key in keys:
+        replaced = dcmread(parts.archive.path(key)).ReferencedImageSequence
+        assert [item.ReferencedSOPInstanceUID for item in replaced] == first
 
 
 def test_every_step_is_noted_with_its_time(parts):
