@@ -56,10 +56,13 @@ class Condition(BaseModel):
 
     def holds(self, features: Mapping[str, object]) -> bool:
         """Whether a stack's features satisfy the condition."""
-        found = features.get(self.feature)
-        if found is None or found == "" or found == []:
+        if self.unknown(features):
             return self.or_unknown or self.comparison == "absent"
-        return COMPARISONS[self.comparison].test(found, self.value)
+        return COMPARISONS[self.comparison].test(features[self.feature], self.value)
+
+    def unknown(self, features: Mapping[str, object]) -> bool:
+        """Whether a stack does not have the feature."""
+        return features.get(self.feature) in (None, "", [])
 
     def complaint(self, features: Mapping[str, object]) -> str:
         """What is wrong, in words: ``{value}`` is what was found, ``{s}`` the plural's ending."""
@@ -174,11 +177,14 @@ def route(stack: Stack, rules: tuple[Rule, ...]) -> Routed:
     """Return the first rule all of whose conditions hold, or why the nearest one does not.
 
     Nearest is the rule of which the greatest share of conditions holds; what is told is the first that does not.
+    Where a problem of the images hides their place in the patient, and nothing that is known speaks against a rule,
+    the problem is what their sender must hear of.
     """
     nearest, reason = -1.0, "there are no rules"
+    hidden = bool(stack.problem) and not stack.planes
     for rule in rules:
         failures = rule.failures(stack.features)
-        if not failures:
+        if not failures or (hidden and all(failure.unknown(stack.features) for failure in failures)):
             code, problem = stack.problem or ("", "")
             return Routed(rule, problem, code)
         share = 1 - len(failures) / len(rule.conditions)

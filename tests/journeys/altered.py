@@ -146,6 +146,16 @@ def without_phases(image: FileDataset, _: int) -> None:
     del image.TriggerTime, image.CardiacNumberOfImages
 
 
+def without_position(image: FileDataset, _: int) -> None:
+    """Nothing says where in the patient the image lies."""
+    del image.ImagePositionPatient
+
+
+def several_bits_stored(image: FileDataset, _: int) -> None:
+    """Two values where one number belongs."""
+    image.add_new("BitsStored", "US", [12, 12])
+
+
 def two_frames_of_reference(image: FileDataset, number: int) -> None:
     """Two frames of reference in one series."""
     image.FrameOfReferenceUID = derive_uid("bad input", "half", str(number % 2))
@@ -235,6 +245,13 @@ REFUSED: dict[str, tuple[Alteration, str, str]] = {
     "float pixels": (each(in_floats), "float_pixels", "integer images"),
     "colour pixels": (each(in_colour), "colour_pixels", "originals"),
     "60 000 x 60 000": (each(huge), "too_large", "60000 x 60000"),
+    "no place in the patient": (each(without_position), "no_geometry", "ImagePositionPatient"),
+    "a senseless spacing": (
+        each(lambda image, _: setattr(image, "PixelSpacing", ["1.9", "1e300"])),
+        "no_geometry",
+        "PixelSpacing",
+    ),
+    "several bits stored": (each(several_bits_stored), "bad_header", "repaired copy"),
     "half the pixels": (
         one(lambda image: setattr(image, "PixelData", image.PixelData[: len(image.PixelData) // 2])),
         "pixel_data_short",

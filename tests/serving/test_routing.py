@@ -174,6 +174,20 @@ def condition(comparison: str, value: Any = None, *, or_unknown: bool = False) -
     return Condition(feature="x", comparison=comparison, value=value, or_unknown=or_unknown, words="x is {value}")
 
 
+@pytest.mark.parametrize("keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
+def test_images_without_a_place_are_told_so_where_nothing_else_speaks_against_them(keyword: str) -> None:
+    images = Exam().short_axis()
+    for image in images:
+        del image[keyword]
+    routed = route(stack_of(images), RULES)
+    assert routed.rule is not None
+    assert (routed.rule.task, routed.code) == (Task.CARDIAC, "no_geometry")
+    assert keyword in routed.reason
+    for image in images:
+        image.ScanningSequence = "IR"
+    assert "IR" in reason_of(images)
+
+
 @pytest.mark.parametrize(
     ("comparison", "value", "holds", "fails"),
     [
