@@ -152,13 +152,13 @@ class Steps:
         headers = {uid: read_header(path) for uid, path in paths.items()}
         check_one_patient(headers.values())
         phases = [phase for phase in range(grid.phases) if (labels[phase] > 0).any()]
-        for phase in phases:
+        uids = {phase: result_uids(provenance, phase).sop_uid for phase in phases}
+        for phase, sop_uid in uids.items():
             payload = write_segmentation(labels[phase], grid, phase, headers, provenance)
-            uids = result_uids(provenance, phase)
-            self._intake.keep_result(payload, stack_id, uids, phase + 1)
+            self._intake.keep_result(payload, stack_id, sop_uid, phase + 1)
             faults.point("write:inside")
         with self._db.write() as session:
-            drop_other_results(session, stack_id, {result_uids(provenance, phase).sop_uid for phase in phases})
+            drop_other_results(session, stack_id, uids.values())
         folder.drop_work()
         return GO_ON
 

@@ -21,7 +21,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 from pydicom.dataset import Dataset
@@ -84,15 +83,6 @@ class RefusedInstance(Refused):
     def __init__(self, named: tuple[str, str], code: str, sentence: str) -> None:
         super().__init__(code, sentence)
         self.named = named
-
-
-class Uids(Protocol):
-    """What names a result that we made."""
-
-    @property
-    def sop_uid(self) -> str:
-        """Its SOP Instance UID."""
-        ...
 
 
 class Intake:
@@ -201,14 +191,14 @@ class Intake:
         note_received(arrival.source, arrival.size)
         return Accepted(arrival.sop_class_uid, arrival.sop_uid, arrival.series_uid, arrival.study_uid, outcome)
 
-    def keep_result(self, payload: bytes, stack_version_id: int, uids: Uids, phase: int, kind: str = "seg") -> str:
+    def keep_result(self, payload: bytes, stack_version_id: int, sop_uid: str, phase: int, kind: str = "seg") -> str:
         """Keep an object that we made for a stack version and return its key. Done twice with the same bytes: once.
 
         ``phase`` counts from 1. Raises ``Broken("result_differs")`` where other bytes stand under its UID: results
         are never overwritten.
         """
         with self.db.read() as session:
-            known = receipts.result_key(session, uids.sop_uid)
+            known = receipts.result_key(session, sop_uid)
         if known is not None:
             if self.archive.path(known).read_bytes() != payload:
                 raise Broken("result_differs", "A result with this UID and other content exists already.")

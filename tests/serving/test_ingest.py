@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -172,7 +171,7 @@ def result_of(side: Receiving, **changes: object) -> tuple[FileDataset, int]:
 
 
 def keep(side: Receiving, made: FileDataset, stack_id: int) -> str:
-    return side.intake.keep_result(encoded(made), stack_id, SimpleNamespace(sop_uid=made.SOPInstanceUID), 1)
+    return side.intake.keep_result(encoded(made), stack_id, made.SOPInstanceUID, 1)
 
 
 def test_a_result_is_kept_once_and_never_overwritten(side: Receiving) -> None:
