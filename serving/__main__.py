@@ -55,15 +55,18 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [f"SEGLOOP_{str(fault['loc'][0]).upper()}: {fault['msg']}." for fault in error.errors()]
+        named = [(str(fault["loc"][0]), fault["msg"]) for fault in error.errors()]
+        faults = [
+            f"SEGLOOP_{name.upper()}: {wrong}. {Settings.model_fields[name].description}" for name, wrong in named
+        ]
         raise Usage("bad_settings", " ".join(faults)) from error
 
 
 def _check_ports(settings: Settings) -> None:
     """Say which port is busy, and the setting that moves it, before anything starts."""
     for host, port, setting in (
-        (settings.http_host, settings.http_port, "HTTP_PORT"),
-        (settings.dicom_host, settings.dicom_port, "DICOM_PORT"),
+        (settings.http_host, settings.http_port, "HTTP"),
+        (settings.dicom_host, settings.dicom_port, "DICOM"),
     ):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -73,7 +76,8 @@ def _check_ports(settings: Settings) -> None:
             except OSError as error:
                 raise Usage(
                     "port_busy",
-                    f"Port {port} on {host} cannot be used ({error.strerror}): set SEGLOOP_{setting} to another.",
+                    f"Port {port} on {host} cannot be used ({error.strerror}): see SEGLOOP_{setting}_PORT and "
+                    f"SEGLOOP_{setting}_HOST.",
                 ) from error
 
 

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
+from contracts.errors import Usage
 from contracts.model_repository import seed
 from serving import api, deliver, durable, faults, observe, pages, removal
 from serving.archive import Archive
@@ -43,11 +45,12 @@ def create_app(settings: Settings) -> FastAPI:
     faults.arm(settings.fault)
     rules = load_rules(settings.rules)
     load_destinations(settings.destinations)
-    settings.home.mkdir(parents=True, exist_ok=True)
+    _make(settings.home)
     durable.claim(settings.home)
     if settings.model_repository is None:
         seed(SHIPPED_MODELS, settings.models)
     db = Database(settings.sqlite_url)
+    db.migrate()
     archive = Archive(settings.home, settings.quarantine_mb)
     activity = Activity()
     intake = Intake(db, archive, settings, activity)
@@ -57,7 +60,6 @@ def create_app(settings: Settings) -> FastAPI:
     ticker = Ticker(db, archive, Settler(db, activity, rules, settings), settings)
 
     def start() -> dimse.DicomServer:
-        db.migrate()
         removal.finish(db, archive)
         intake.sweep()
         durable.launch(settings, steps, partial(deliver.attempt, db, archive, settings))
@@ -88,3 +90,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(pages.router(db, archive, engines, readiness, guard, settings, board))
     app.add_middleware(GuardMiddleware, guard=guard)
     return app
+
+
+def _make(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Usage("home", f"The folder SEGLOOP_HOME={home} cannot be made: {error.strerror}.") from error

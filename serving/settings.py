@@ -16,10 +16,14 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("var"), description="Folder of all state: archive, index, work in progress, models.")
     http_host: str = Field("127.0.0.1", description="Address the HTTP side listens on.")
-    http_port: int = Field(8080, description="Port of the HTTP side.")
+    http_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP side.")
     dicom_host: str = Field("127.0.0.1", description="Address the DICOM side listens on.")
-    dicom_port: int = Field(11112, description="Port of the DICOM side.")
-    ae_title: str = Field("SEGLOOP", description="Our own AE title, at most 16 characters.", max_length=16)
+    dicom_port: int = Field(11112, ge=0, le=65535, description="Port of the DICOM side.")
+    ae_title: str = Field(
+        "SEGLOOP",
+        description="Our own AE title: 1 to 16 characters of ASCII, no backslash.",
+        pattern=r"^[!-\[\]-~][ -\[\]-~]{0,15}$",
+    )
     database_url: str = Field("", description="SQLAlchemy address of the index. Empty: SQLite under HOME.")
     quiet_period_s: float = Field(
         60.0, ge=0, description="Seconds without a new instance after which a study counts as complete."

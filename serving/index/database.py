@@ -14,9 +14,10 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
-from contracts.errors import Broken
+from contracts.errors import Broken, Unreachable, Usage
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000")
@@ -27,7 +28,11 @@ class Database:
     """The index behind ``url`` (an SQLAlchemy address; SQLite or PostgreSQL). Safe to share between threads."""
 
     def __init__(self, url: str) -> None:
-        self.engine = create_engine(url, pool_size=20, max_overflow=40, pool_timeout=60)
+        try:
+            self.engine = create_engine(url, pool_size=20, max_overflow=40, pool_timeout=60)
+        except (ArgumentError, ImportError) as error:
+            why = f"DATABASE_URL is no address of a database that can be used here ({type(error).__name__})."
+            raise Usage("database_url", why) from error
         self._sqlite = self.engine.dialect.name == "sqlite"
         self._writer = threading.Lock()
         if self._sqlite:
@@ -36,9 +41,15 @@ class Database:
         self._writing = self.engine.execution_options(segloop_writing=True)
 
     def migrate(self) -> None:
-        """Bring the tables to the state of ``models.py``; does nothing where they already are."""
-        with self._writing.begin() as connection:
-            command.upgrade(migration_config(connection), "head")
+        """Bring the tables to the state of ``models.py``; does nothing where they already are.
+
+        Raises ``Unreachable`` ``no_index`` where the database cannot be opened.
+        """
+        try:
+            with self._writing.begin() as connection:
+                command.upgrade(migration_config(connection), "head")
+        except OperationalError as error:
+            raise Unreachable("no_index", "The index cannot be opened: see HOME and DATABASE_URL.") from error
 
     @contextmanager
     def write(self) -> Iterator[Session]:
