@@ -51,8 +51,13 @@ def can_decode(transfer_syntax_uid: str) -> bool:
 
 
 def count(header: Dataset) -> int:
-    """Number of frames of an object; 0 where it has no pixels."""
-    return max(1, int(header.get("NumberOfFrames") or 1)) if pixel_element(header) is not None else 0
+    """Number of frames of an object; 0 where it has no pixels, 1 where its number is none."""
+    if pixel_element(header) is None:
+        return 0
+    try:
+        return max(1, int(header.get("NumberOfFrames") or 1))
+    except (TypeError, ValueError):
+        return 1
 
 
 def decoded(path: Path, numbers: Sequence[int]) -> Iterator[bytes]:
@@ -126,10 +131,8 @@ def uncompressed(path: Path) -> bytes:
     Raises ``Refused``: ``undecodable``, or ``too_large`` where the pixels alone would need half a gigabyte.
     """
     header = read_header(path)
-    size = count(header) * int(header.get("Rows") or 0) * int(header.get("Columns") or 0)
-    if size * int(header.get("SamplesPerPixel") or 1) * int(header.get("BitsAllocated") or 8) // 8 > MOST_DECODED_BYTES:
-        raise Refused("too_large", 'The object is too large to be decoded as a whole; accept transfer-syntax="*".')
     try:
+        _check_size(header)
         with quiet():
             dataset = dcmread(path)
             if not is_native(str(dataset.file_meta.TransferSyntaxUID)):
@@ -143,6 +146,12 @@ def uncompressed(path: Path) -> bytes:
     except Exception as error:
         raise Refused("undecodable", f"The object cannot be written uncompressed ({type(error).__name__}).") from None
     return buffer.getvalue()
+
+
+def _check_size(header: Dataset) -> None:
+    size = count(header) * int(header.get("Rows") or 0) * int(header.get("Columns") or 0)
+    if size * int(header.get("SamplesPerPixel") or 1) * int(header.get("BitsAllocated") or 8) // 8 > MOST_DECODED_BYTES:
+        raise Refused("too_large", 'The object is too large to be decoded as a whole; accept transfer-syntax="*".')
 
 
 def whole(path: Path) -> Iterator[bytes]:
