@@ -100,8 +100,8 @@ def arrange(stack: Stack, *, accept_per_instance_frame_of_reference: bool) -> Gr
     """Order the planes of a stack into phases and slices; headers only.
 
     Phases are the rank of the trigger time within a position, else of the temporal position, else of the instance
-    number where the header says how many phases there are. Ranks, not values: the heart rate changes from slice to
-    slice.
+    number (where the header says how many phases there are, or no image says anything of its time). Ranks, not
+    values: the heart rate changes from slice to slice.
 
     Raises:
         Refused: with the stack's own problem; ``frame_of_reference_missing``; ``frame_of_reference_per_instance``;
@@ -119,6 +119,8 @@ def arrange(stack: Stack, *, accept_per_instance_frame_of_reference: bool) -> Gr
     gaps = [b - a for (a, _), (b, _) in pairwise(slices)]
     distance, warnings = _slice_distance(gaps)
     invented = bool(stack.features.get("SpacingInvented"))
+    if len(phases) > 1 and _timeless(phases):
+        warnings = (*warnings, "the images carry no times: phases are in the order of their instance numbers")
     if invented:
         warnings = (*warnings, "the spacing of these images is invented: volumes are given in voxels")
     first = phases[0][0]
@@ -210,7 +212,7 @@ def _in_phases(groups: Sequence[Sequence[Plane]], features: Mapping[str, object]
     """Order the planes of each position in time and return them as [phase][slice]."""
     count = len(groups[0])
     for attribute in ("trigger_time", "temporal_position", "instance_number"):
-        if count > 1 and attribute == "instance_number" and count not in _announced(features):
+        if attribute == "instance_number" and not (count in _announced(features) or _timeless(groups)):
             continue
         values = [[getattr(plane, attribute) for plane in group] for group in groups]
         if count == 1 or all(None not in row and len(set(row)) == count for row in values):
@@ -221,6 +223,14 @@ def _in_phases(groups: Sequence[Sequence[Plane]], features: Mapping[str, object]
         f"Each slice position has {count} images, but neither trigger times nor temporal positions tell them apart; "
         "send one series a repetition, or images with TriggerTime or TemporalPositionIdentifier.",
     )
+
+
+def _timeless(groups: Sequence[Sequence[Plane]]) -> bool:
+    """Whether no image says anything of its time: then their numbers are the only order there is.
+
+    Times that are there and equal are another matter: they say that the images are not phases.
+    """
+    return all(plane.trigger_time is None and plane.temporal_position is None for group in groups for plane in group)
 
 
 def _announced(features: Mapping[str, object]) -> set[object]:

@@ -139,11 +139,24 @@ def test_slices_whose_headers_announce_different_numbers_of_phases_are_still_tol
     assert (np.diff(numbers, axis=0) > 0).all()
 
 
-@pytest.mark.parametrize("trigger", [None, 100.0])
-def test_images_of_one_position_that_nothing_tells_apart_are_refused(trigger: float | None) -> None:
-    refused = refusal(cine(TriggerTime=trigger, CardiacNumberOfImages=None))
+def test_images_of_one_position_with_equal_times_are_refused() -> None:
+    refused = refusal(cine(TriggerTime=100.0, CardiacNumberOfImages=None))
     assert refused.code == "duplicate_positions"
     assert "TriggerTime" in refused.sentence
+
+
+def test_images_without_times_and_with_one_number_a_position_are_refused() -> None:
+    images = cine(TriggerTime=None, CardiacNumberOfImages=None)
+    for index, image in enumerate(images):
+        image.InstanceNumber = index // PHASES
+    assert refusal(images).code == "duplicate_positions"
+
+
+def test_images_without_any_times_are_ordered_by_their_numbers_and_the_grid_says_so() -> None:
+    grid = grid_of(cine(TriggerTime=None, CardiacNumberOfImages=None))
+    numbers = np.array([[plane.instance_number for plane in row] for row in grid.planes])
+    assert (np.diff(numbers, axis=0) > 0).all()
+    assert any("no times" in warning for warning in grid.warnings)
 
 
 def test_one_series_that_holds_each_image_twice_is_refused() -> None:

@@ -142,8 +142,9 @@ def huge(image: FileDataset, _: int) -> None:
 
 
 def without_phases(image: FileDataset, _: int) -> None:
-    """Several images a position and nothing that tells them apart."""
-    del image.TriggerTime, image.CardiacNumberOfImages
+    """Several images a position and nothing that tells them apart: their times are equal."""
+    del image.CardiacNumberOfImages
+    image.TriggerTime = 100
 
 
 def without_position(image: FileDataset, _: int) -> None:
