@@ -7,6 +7,7 @@ too, since what is kept can be processed later and what is turned away cannot.
 
 import ssl
 import struct
+from errno import EMSGSIZE
 from io import BytesIO
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any
@@ -34,6 +35,12 @@ MAX_ASSOCIATIONS = 32
 MAX_PDU = 131072
 """Bounds what one PDU costs in memory: pynetdicom copies each several times. DCMTK's storescu sends no larger ones."""
 
+LONGEST_PDU = 1 << 22
+"""Longer ones nobody sends who keeps to MAX_PDU; requests of an association are below 1 MB."""
+
+SLACK = 1 << 26
+"""Objects that exceed MAX_INSTANCE_GB by less are taken off the line and refused; larger ones end their association."""
+
 NETWORK_TIMEOUT_S = 300
 """A scanner may keep its association open between two series. One that is switched off while it sends says no goodbye
 either: after this time of silence its association ends, so that its study is not awaited for ever."""
@@ -55,10 +62,10 @@ class DicomServer:
         entity.network_timeout = NETWORK_TIMEOUT_S
         entity.add_supported_context(Verification)
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, _set_up),
+            (evt.EVT_CONN_OPEN, self._set_up),
             (evt.EVT_REQUESTED, self._admit),
             (evt.EVT_ACCEPTED, self._accepted),
-            (evt.EVT_DIMSE_RECV, _cut_long_uid),
+            (evt.EVT_DIMSE_RECV, _whole),
             (evt.EVT_C_STORE, self._store),
         ]
         address = (settings.dicom_host, settings.dicom_port)
@@ -73,6 +80,29 @@ class DicomServer:
     def stop(self) -> None:
         """Close the port and abort what is open; what was acknowledged is kept."""
         self._server.shutdown()
+
+    def _set_up(self, event: evt.Event) -> None:
+        """Answer at once, and bound each wait for bytes: pynetdicom's own timeout does not run within a PDU.
+
+        Bound what is held too: it keeps a message in memory until its end, and a PDU of whatever length it announces,
+        even before anybody has said who calls.
+        """
+        connection: Any = event.assoc.dul.socket
+        connection.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        connection.socket.settimeout(NETWORK_TIMEOUT_S)
+        receive, most = connection.recv, self._intake.settings.max_instance_gb * 1e9 + SLACK
+        connection.arrived = 0
+
+        def bounded(count: int) -> bytearray:
+            connection.arrived += count
+            if count > LONGEST_PDU or connection.arrived > most:
+                log.warning("connection_ended", reason="larger than MAX_INSTANCE_GB or any PDU may be")
+                connection.socket.close()  # pynetdicom leaves that to the garbage collector
+                raise OSError(EMSGSIZE, "too many bytes")
+            received: bytearray = receive(count)
+            return received
+
+        connection.recv = bounded
 
     def _admit(self, event: evt.Event) -> None:
         asked: Any = event.assoc.requestor.primitive
@@ -143,15 +173,14 @@ def _element(number: int, vr: bytes, text: str) -> bytes:
     return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
 
 
-def _set_up(event: evt.Event) -> None:
-    """Answer at once, and bound each wait for bytes: pynetdicom's own timeout does not run within a PDU."""
+def _whole(event: evt.Event) -> None:
+    """A message is there: the next one may be as large again.
+
+    pynetdicom aborts the association over a UID of more than 64 characters; cut, one object is refused instead.
+    """
     connection: Any = event.assoc.dul.socket
-    connection.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-    connection.socket.settimeout(NETWORK_TIMEOUT_S)
-
-
-def _cut_long_uid(event: evt.Event) -> None:
-    """pynetdicom aborts the association over a UID of more than 64 characters; cut, one object is refused instead."""
+    if connection is not None:
+        connection.arrived = 0
     command: Any = event.message.command_set
     uid = command.get("AffectedSOPInstanceUID")
     if uid is not None and len(uid) > LONGEST_UID:

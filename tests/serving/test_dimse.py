@@ -1,7 +1,9 @@
 """C-STORE and C-ECHO, with DCMTK's programs and with odd peers."""
 
 import os
+import socket
 import ssl
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -171,6 +173,29 @@ def test_a_peer_that_falls_silent_within_a_pdu_leaves_no_study_open(
         connection.socket.sendall(piece)
         assert gone(lambda: side.activity.open_studies() == set())
     assert len(side.rows()) == 1
+
+
+@pytest.mark.parametrize("kind", [1, 4])
+def test_a_pdu_that_announces_gigabytes_ends_its_connection(server: DicomServer, kind: int) -> None:
+    """Also before an association: nobody has said yet who calls."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+        line.sendall(struct.pack(">BBL", kind, 0, 0xFFFFFFFF))
+        assert line.recv(1) in (b"", b"\x07")  # closed, or an abort
+
+
+def test_a_message_without_end_ends_its_association(side: Receiving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dimse, "SLACK", 50_000)
+    side.intake.settings = side.settings.model_copy(update={"max_instance_gb": 1e-7})
+    small, large = Exam().short_axis(2, 1)
+    large.PixelData, large.Rows, large.Columns = bytes(2 * 400 * 400), 400, 400
+    context = (small.SOPClassUID, small.file_meta.TransferSyntaxUID)
+    with listening(side) as server, associated(server.port, context) as association:
+        assert all(association.send_c_store(small).Status == 0xA700 for _ in range(60))  # each one counts by itself
+        line: Any = association.dul.socket.socket  # type: ignore[union-attr]
+        assert "Status" not in association.send_c_store(large)
+        assert gone(lambda: not association.is_established)
+        line.close()  # pynetdicom leaves that to the garbage collector
+    assert side.files() == side.unfinished() == []
 
 
 def gone(condition: Callable[[], bool]) -> bool:
