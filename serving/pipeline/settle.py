@@ -94,7 +94,7 @@ class Settler:
             .order_by(StackVersion.version.desc())
             .limit(1)
         )
-        if latest is not None and latest.current and latest.digest == stack.digest:
+        if latest is not None and latest.current and latest.digest == stack.digest and latest.code != "superseded":
             offer_again(session, latest, self._settings)
             return
         if latest is not None:

@@ -90,6 +90,19 @@ def test_a_whole_study_sent_again_with_another_name_keeps_its_stack(parts, exam)
     assert (old.key, old.current, new.version, new.current) == (new.key, False, 2, True)
 
 
+def test_a_version_that_gave_way_for_nothing_gets_a_successor(parts, exam):
+    """It stopped for instances that seemed to join it, and with those that came after them they belong elsewhere."""
+    parts.receive(exam.short_axis())
+    parts.settle()
+    with parts.db.write() as session:
+        stack = session.scalars(select(StackVersion)).one()
+        move(session, stack, "not_processed", who="segloop", code="superseded")
+    parts.receive(exam.long_axis())
+    parts.settle()
+    old, new = (found for found in parts.stacks(current=False) if found.key == stack.key)
+    assert (old.current, new.current, new.version, new.state) == (False, True, 2, "complete")
+
+
 def test_a_stack_that_late_instances_join_to_another_is_no_longer_current(parts, exam):
     """One image alone of a frame of reference of its own; with its fellows it belongs to the cine."""
     images = exam.short_axis(series_per_position=True, frame_of_reference_per_instance=True)
