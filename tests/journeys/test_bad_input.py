@@ -6,6 +6,7 @@ One gateway gets all studies at once, each in one way awkward, so that every ref
 import hashlib
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.conftest import SYSTEM_PATH
 from tests.journeys import altered
 from tests.journeys.altered import ALIKE, CODECS, REFUSED, WARNED, Alteration, study_uid
 from tests.journeys.masks import masks_of
-from tests.journeys.running import RunningGateway, storescu
+from tests.journeys.running import RunningGateway, storescu, until
 
 VERBATIM = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyDescription"),
@@ -282,6 +283,41 @@ def test_pages_and_searches_bear_all_of_it(running, folders):
         assert httpx.get(address, timeout=60).status_code == 200, case
     found = httpx.get(f"{running.url}/dicom-web/studies?PatientName=Grün*", timeout=60).json()
     assert [study["0020000D"]["Value"] for study in found] == [[study_uid(altered.AWKWARD_IN_THE_WEST)]]
+
+
+@pytest.mark.prove
+def test_four_senders_of_one_study_at_once_get_one_answer(running, base, plain, tmp_path):
+    write(altered.renamed(base.paths, "four senders"), tmp_path)
+    uid = study_uid("four senders")
+    with ThreadPoolExecutor(4) as pool:
+        sent = [pool.submit(storescu, running.dicom_port, [tmp_path], calling=f"SENDER{i}") for i in range(4)]
+        until(lambda: running.study(uid), 30, what="nothing arrived")
+        running.complete(uid)
+        assert all(one.result() for one in sent)
+    study = running.settled(uid)
+    (stack,) = study["stacks"]
+    assert (study["received"], stack["instances"], len(stack["results"])) == (16, 16, altered.PHASES)
+    assert len({result["sop_uid"] for result in stack["results"]}) == altered.PHASES
+    assert np.array_equal(masks_of(running, study, stack, cine_grid(tmp_path)), plain[1])
+
+
+@pytest.mark.prove
+def test_the_same_instances_in_two_studies_are_answered_in_each(running, base, plain, tmp_path):
+    answers = []
+    for case in ("first study", "second study"):
+        images = altered.renamed(base.paths, "first study")
+        for image in images:
+            image.StudyInstanceUID = study_uid(case)
+        folder = tmp_path / case
+        folder.mkdir()
+        write(images, folder)
+        assert storescu(running.dicom_port, [folder])
+        study = running.settled(study_uid(case))
+        (stack,) = study["stacks"]
+        answers.append({result["sop_uid"] for result in stack["results"]})
+        labels = masks_of(running, study, stack, cine_grid(folder))
+        assert np.array_equal(labels, plain[1])
+    assert answers[0].isdisjoint(answers[1])
 
 
 @pytest.mark.prove
