@@ -6,7 +6,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
-from contracts.errors import Usage, exit_codes
+from contracts.errors import Usage, answer_to, exit_codes
 from serving.observe import configure_logging, log
 from serving.settings import Settings
 
@@ -46,9 +46,10 @@ def serve() -> None:
                 timeout_graceful_shutdown=10,
             )
         )
-        server.run()
-    if not server.started:
-        raise SystemExit(1)
+        try:
+            server.run()
+        except SystemExit as end:  # uvicorn's code for a start that failed means something else here
+            raise SystemExit(answer_to(end).exit) from end
 
 
 def _settings() -> Settings:
