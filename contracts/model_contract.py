@@ -38,8 +38,9 @@ class LabelEntry(BaseModel):
 class ModelContract(BaseModel):
     """All that serving, evaluation and export need to know of a model.
 
-    ``model_sha256`` is the digest of the model file; it is empty in the copy that the file itself carries, since a file
-    cannot hold its own digest, and in contracts of models that were not exported.
+    ``model_sha256`` is the digest of the model file and ``known_answer`` what the file answers to the test inference
+    (``contracts.known_answer``). Both are facts about a published file, so the copy that the file itself carries has
+    neither, nor has the contract of a model that was not published.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -57,11 +58,16 @@ class ModelContract(BaseModel):
     snapshot_sha256: str = ""
     terms: str = ""
     model_sha256: str = ""
+    known_answer: dict[str, int] | None = None
 
     @property
     def digest(self) -> str:
         """The model digest from which identifiers of results derive: SHA-256 of the model file, hex."""
         return self.model_sha256
+
+    def inside(self) -> Self:
+        """Return the copy that the model file itself carries."""
+        return self.model_copy(update={"model_sha256": "", "known_answer": None})
 
     def to_json(self) -> str:
         """Return the contract as JSON, the same text for the same contract."""

@@ -19,9 +19,8 @@ def strip_metadata(proto: onnx.ModelProto) -> None:
 
 
 def set_contract(proto: onnx.ModelProto, contract: ModelContract) -> None:
-    """Put a contract into a model's metadata, in place; without the digest, which a file cannot hold of itself."""
-    inside = contract.model_copy(update={"model_sha256": ""})
-    onnx.helper.set_model_props(proto, {METADATA_KEY: inside.to_json()})
+    """Put a contract into a model's metadata, in place; without what is a fact about the file."""
+    onnx.helper.set_model_props(proto, {METADATA_KEY: contract.inside().to_json()})
 
 
 def write_with_contract(source: Path, contract: ModelContract, target: Path) -> None:

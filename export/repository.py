@@ -7,7 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
+
 from contracts.errors import Missing, Refused, Usage
+from contracts.known_answer import count_labels, known_slice
 from contracts.model_contract import ModelContract, file_sha256, read_contract
 from contracts.model_repository import (
     CONTRACT,
@@ -101,11 +105,19 @@ def _place(exported: Path, folder: Path, contract: ModelContract) -> ModelContra
     stage = stage_of(place)
     stage.mkdir()
     write_with_contract(exported / MODEL, contract, stage / MODEL)
-    final = contract.model_copy(update={"model_sha256": file_sha256(stage / MODEL)})
+    facts = {"model_sha256": file_sha256(stage / MODEL), "known_answer": known_answer(stage / MODEL, contract)}
+    final = contract.model_copy(update=facts)
     (stage / CONTRACT).write_text(final.to_json(), "utf-8")
     shutil.copyfile(exported / TRAINING, stage / TRAINING)
     move_in(stage, place)
     return final
+
+
+def known_answer(model: Path, contract: ModelContract) -> dict[str, int]:
+    """Return what a model file answers to the test inference, pixels by label name."""
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    (labels,) = session.run([contract.output.name], {contract.input.name: known_slice(contract)})
+    return count_labels(np.asarray(labels), contract)
 
 
 def _describe(repository: Path, contract: ModelContract) -> None:

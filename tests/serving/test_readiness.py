@@ -9,12 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.errors import Broken, Missing
-from contracts.model_contract import draft_contract
-from contracts.prepare import Prepare
-from contracts.tasks import Task
+from contracts.known_answer import count_labels, known_slice
 from serving import readiness
 from serving.index.database import Database
-from serving.readiness import known_slice
 from tests.serving import synthetic_index
 from tests.serving.observed import Bench
 
@@ -112,12 +109,11 @@ def test_a_new_version_has_an_answer_of_its_own(bench: Bench, monkeypatch: pytes
     assert looks.checks()[0].ok
 
 
-def test_the_known_slice_is_a_prepared_slice_and_the_same_each_time() -> None:
-    contract = draft_contract(Task.CARDIAC, Prepare())
-    first, second = known_slice(contract), known_slice(contract)
-    assert (first.shape, first.dtype) == ((1, 1, 128, 128), np.float32)
-    assert 0 <= first.min() < first.max() <= 1
-    assert np.array_equal(first, second)
+def test_the_contract_s_known_answer_is_what_must_come_out(bench: Bench) -> None:
+    counts = count_labels(bench.engine.run(known_slice(bench.engine.contract)), bench.engine.contract)
+    for known, right in ((counts, True), ({name: count + 5000 for name, count in counts.items()}, False)):
+        bench.engine.contract = bench.engine.contract.model_copy(update={"known_answer": known})
+        assert bench.readiness().checks()[0].ok == right
 
 
 def test_the_index_check_leaves_nothing_behind(bench: Bench) -> None:
