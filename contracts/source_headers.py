@@ -64,14 +64,13 @@ def normalise_for_seg(plane: Plane, grid: Grid, header: Dataset, uid: str) -> Da
     stand_in.Modality = "MR"
     for keyword in EMPTY:
         setattr(stand_in, keyword, "")
-    for keyword in LOSSY:
-        with suppress(Exception):  # a value that cannot be read or is of no use here
+    for keyword in LOSSY if _readable(header, "LossyImageCompression") in ("00", "01") else ():
+        with suppress(TypeError, ValueError):  # a ratio that is no number
             if keyword in header:
-                setattr(stand_in, keyword, header.get(keyword))
+                setattr(stand_in, keyword, _readable(header, keyword))
     stand_in.FrameOfReferenceUID = grid.frame_of_reference_uid
-    stand_in.PositionReferenceIndicator = (
-        "" if grid.frame_of_reference_derived else header.get("PositionReferenceIndicator")
-    )
+    landmark = "" if grid.frame_of_reference_derived else _readable(header, "PositionReferenceIndicator")
+    stand_in.PositionReferenceIndicator = landmark if isinstance(landmark, str) else ""
     stand_in.Rows, stand_in.Columns = grid.rows, grid.columns
     stand_in.ImagePositionPatient = decimals(plane.position)
     stand_in.ImageOrientationPatient = decimals(grid.orientation)
@@ -87,6 +86,13 @@ def _nearest_slice(grid: Grid) -> float:
     which results must state. For one slice alone it is the width of a pixel."""
     gaps = [dist(one, other) for one, other in pairwise(grid.positions)]
     return grid.slice_distance or min(gaps, default=min(grid.spacing))
+
+
+def _readable(header: Dataset, keyword: str) -> object:
+    """Return a value, None where it is missing or cannot be read."""
+    with suppress(Exception):
+        return header.get(keyword)
+    return None
 
 
 def decimals(values: Sequence[float]) -> list[DSfloat]:

@@ -166,6 +166,10 @@ def test_lossy_sources_are_declared() -> None:
         (0x00101030, "FD", b"kilo"),  # patient's weight
         (0x00282112, "DS", b"by half "),  # lossy compression ratio
         (0x00282112, "SQ", b""),
+        (0x00282110, "DS", b"1\\2 "),  # whether there was lossy compression
+        (0x00282114, "DS", b"1 "),  # how
+        (0x00201040, "DS", b"1 "),  # a landmark of the frame of reference
+        (0x00201040, "FD", b"half"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_left_out(tag: int, vr: str, value: bytes) -> None:
