@@ -108,8 +108,9 @@ def restore_study(result: "SOPClass", header: Dataset) -> None:
     """
     for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
         result.pop(keyword, None)
-        if keyword in header:
-            result.add(header[keyword])
+        with suppress(Exception):
+            if keyword in header:
+                result.add(header[keyword])
     copy = _with_undecoded_text(header)
     copy.SOPClassUID = MRImageStorage  # one of which highdicom knows the modules
     result.copy_patient_and_study_information(copy)

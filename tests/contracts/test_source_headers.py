@@ -170,6 +170,7 @@ def test_lossy_sources_are_declared() -> None:
         (0x00282114, "DS", b"1 "),  # how
         (0x00201040, "DS", b"1 "),  # a landmark of the frame of reference
         (0x00201040, "FD", b"half"),
+        (0x00080201, "SQ", b"\0\0"),  # the time zone
     ],
 )
 def test_a_value_that_cannot_be_read_is_left_out(tag: int, vr: str, value: bytes) -> None:
