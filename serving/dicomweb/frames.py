@@ -67,7 +67,7 @@ def decoded(path: Path, numbers: Sequence[int]) -> Iterator[bytes]:
     """
     header = read_header(path)
     native = is_native(str(header.file_meta.TransferSyntaxUID))
-    planar = native and int(header.get("SamplesPerPixel") or 1) > 1 and header.get("PlanarConfiguration") == 1
+    planar = native and header.get("SamplesPerPixel") not in (None, 1) and header.get("PlanarConfiguration") == 1
     for frame in arrays(path, numbers, raw=native):
         if header.get("BitsAllocated") == 1:
             yield np.packbits(frame.ravel().astype(bool), bitorder="little").tobytes()

@@ -124,9 +124,9 @@ def digests(path: Path) -> Digests:
     """Read one copy. Pixels that no decoder here can read count as they are encoded, a broken copy by all its bytes."""
     try:
         return _digests(path)
-    except OSError:
-        raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; pydicom's own, about sequences that end too early, have no number
         with path.open("rb") as file:
             return Digests("", "", hashlib.file_digest(file, "sha256").hexdigest())
 

@@ -70,3 +70,12 @@ def test_a_header_that_makes_no_sense_is_not_rewritten(tmp_path: Path, attribute
     (path,) = write([made], tmp_path).values()
     with pytest.raises(Refused):
         frames.uncompressed(path)
+
+
+@pytest.mark.parametrize("samples", [[1, 1], [0, 3]])
+def test_frames_of_senseless_samples_are_refused(tmp_path: Path, samples: list[int]) -> None:
+    made = Exam().short_axis(1, 1)[0]
+    made.add_new("SamplesPerPixel", "US", samples)
+    (path,) = write([made], tmp_path).values()
+    with pytest.raises(Refused):
+        list(frames.decoded(path, [1]))

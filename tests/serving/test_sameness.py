@@ -253,3 +253,16 @@ def test_pixels_of_wide_images_are_hashed_frame_by_frame(tmp_path: Path) -> None
     frames[4, 63, 63] += 1
     changed.PixelData = frames.tobytes()
     assert differ(tmp_path, encoded(known), encoded(changed)) is Verdict.PIXELS
+
+
+def test_a_sequence_without_an_end_is_no_failure_of_the_disk(tmp_path: Path) -> None:
+    made = image()
+    del made.ImageType
+    known = encoded(made)
+    start = 144 + int.from_bytes(known[140:144], "little")
+    one, other = (
+        known[:start] + b"\x08\0\x08\0SQ\0\0" + len(value).to_bytes(4, "little") + value + known[start:]
+        for value in (b"0\\0\\0 ", b"0\\0\\1 ")
+    )
+    assert differ(tmp_path, one, other) is Verdict.PIXELS
+    assert differ(tmp_path, one, one) is Verdict.SAME
