@@ -187,6 +187,8 @@ class Intake:
         try:
             outcome = "stored" if stored else self._settle(arrival)
         except Exception as error:
+            if arrival.incoming.path.exists():  # nothing was decided about it
+                self.archive.quarantine(arrival.incoming, "undecided")
             return error
         note_received(arrival.source, arrival.size)
         return Accepted(arrival.sop_class_uid, arrival.sop_uid, arrival.series_uid, arrival.study_uid, outcome)

@@ -16,6 +16,7 @@ from contracts.errors import Broken, NotYet, Refused
 from contracts.stacks import from_json
 from serving.index import receipts
 from serving.index.models import StackVersion, Study
+from serving.receive import ingest
 from serving.receive.activity import Activity
 from serving.receive.ingest import Accepted, statuses
 from serving.removal import remove_study
@@ -437,3 +438,16 @@ def test_a_file_that_cannot_be_made_permanent_leaves_nothing(side: Receiving, mo
         side.take(image())
     assert side.unfinished() == side.files() == []
     assert side.rows() == []
+
+
+def test_a_copy_that_breaks_the_comparison_is_put_aside(side: Receiving, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> object:
+        raise RuntimeError("a defect")
+
+    side.take(image())
+    monkeypatch.setattr(ingest, "differences", breaks)
+    with pytest.raises(RuntimeError):
+        side.take(brighter())
+    assert side.unfinished() == []
+    assert [path.read_bytes() for path in side.quarantined()] == [encoded(brighter())]
+    assert side.kinds() == ["source"]
