@@ -12,7 +12,7 @@ def _kinds(kind: type[SegloopError]) -> list[type[SegloopError]]:
 
 def test_every_type_has_an_answer_of_its_own_or_of_its_parent() -> None:
     for kind in _kinds(SegloopError):
-        assert answer_to(kind("code", "sentence")) in ANSWERS.values()
+        assert answer_to(kind.__new__(kind)) in ANSWERS.values()
     assert answer_to(NotFound("c", "s")) != answer_to(Refused("c", "s"))
 
 
