@@ -14,7 +14,7 @@ from serving.settings import Settings
 def _help() -> str:
     lines = ["Start the DICOM gateway. Research use only.", "", "Settings (environment variables):", ""]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, "") else f" [{field.default}]"
+        default = "" if field.default in (None, "") else f" (default {field.default})"
         lines.append(f"SEGLOOP_{name.upper()}{default}: {field.description}\n")
     return "\n".join(lines)
 
