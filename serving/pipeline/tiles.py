@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from contracts.pictures import tile
 from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contracts.errors import NotFound
+from contracts.pictures import tile
 from contracts.tasks import Task
 from contracts.volumes import Grid, load
 from serving.archive import Archive
