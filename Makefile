@@ -17,7 +17,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints/all.txt | $(VENV)/bin/python
-	@scripts/install "the gateway, the client and its inference engine (about 750 MB)" $(PIP) --editable '.[gateway,cpu,client]'
+	@scripts/install "the gateway, the client and its inference engine (about 650 MB)" $(PIP) --editable '.[gateway,cpu,client]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints/all.txt | $(VENV)/bin/python

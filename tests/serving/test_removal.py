@@ -9,14 +9,6 @@ from serving.index.models import Delivery, History, Instance, Series, StackVersi
 from serving.pipeline.states import move
 from serving.removal import remove_study
 from tests.builders import Exam
-from tests.serving.parts import Parts
-
-
-@pytest.fixture
-def parts(tmp_path):
-    made = Parts(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -18,13 +18,6 @@ from tests.serving.parts import Parts
 
 
 @pytest.fixture
-def parts(tmp_path):
-    made = Parts(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def exam():
     return Exam("settled")
 
