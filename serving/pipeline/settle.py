@@ -8,8 +8,8 @@ changed gets a new version, an unchanged one runs nothing again.
 import json
 import time
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from contracts.errors import NotYet
 from contracts.stacks import Instance as Described
@@ -167,14 +167,10 @@ def stack_of(session: Session, version: StackVersion) -> Stack:
 def described(session: Session, study_uid: str) -> list[Described]:
     """Return the source instances of a study in order of their first arrival.
 
-    A revision keeps its place, and so its stack the key.
+    A revision takes over the row of what it replaces (``index.receipts.add_revision``), and so its stack keeps the key.
     """
-    earlier = aliased(Instance)
-    first = select(func.min(earlier.id)).where(earlier.study_uid == study_uid, earlier.sop_uid == Instance.sop_uid)
     rows = session.scalars(
-        select(Instance)
-        .where(Instance.study_uid == study_uid, Instance.kind == "source")
-        .order_by(first.scalar_subquery())
+        select(Instance).where(Instance.study_uid == study_uid, Instance.kind == "source").order_by(Instance.id)
     )
     return [from_json({**row.description, "revision": row.revision}) for row in rows]
 

@@ -1,12 +1,11 @@
 """The ACDC slices in memory, and the order in which a training run sees them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.cases import CardiacCase, read_cardiac_cases
+from contracts.cases import CardiacCase
 from contracts.prepare import Masks, Prepare, Square, heart_square
 
 
@@ -19,16 +18,11 @@ class Slice:
     heart: Square
 
 
-def read_slices(folder: Path, patients: tuple[str, ...], prepare: Prepare) -> list[Slice]:
-    """Read all slices of both phases of ``patients``, in order.
-
-    The square of a patient is what the coarse pass would give if it were right: that of its labels of both phases.
-    """
-    return [piece for case in read_cardiac_cases(folder, patients) for piece in slices_of(case, prepare)]
-
-
 def slices_of(case: CardiacCase, prepare: Prepare) -> list[Slice]:
-    """Return the slices of one patient, phase by phase."""
+    """Return the slices of one patient, phase by phase.
+
+    Its square is what the coarse pass would give if it were right: that of its labels of both phases.
+    """
     heart = heart_square(np.logical_or.reduce(case.labels > 0), prepare)
     planes = zip(
         case.images.reshape(-1, *case.images.shape[2:]), case.labels.reshape(-1, *case.labels.shape[2:]), strict=True
