@@ -5,7 +5,7 @@ component of the *union* of the structures was worth up to 2.5 points of Dice an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,22 @@ class Segmented:
     """A mask and how it came about.
 
     ``labels`` uint8 [phase, slice, row, column]; ``square`` of the fine pass in pixel indices, one for all phases;
-    ``heart_found`` by the coarse pass; ``pieces`` one entry a phase.
+    ``heart_found`` by the coarse pass; ``pieces`` one entry a phase. What the component filter changed is kept as flat
+    indices into ``labels`` (``changed_at``) and the labels that stood there before (``changed_from``).
     """
 
     labels: Masks
     square: Square
     heart_found: bool
     pieces: tuple[Pieces, ...]
+    changed_at: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    changed_from: Masks = field(default_factory=lambda: np.empty(0, dtype=np.uint8))
+
+    def raw(self) -> Masks:
+        """Return the labels before the component filter, uint8 [phase, slice, row, column]."""
+        labels = self.labels.copy()
+        labels.reshape(-1)[self.changed_at] = self.changed_from
+        return labels
 
 
 def segment(
@@ -78,11 +87,15 @@ def segment(
     heart, _ = largest_component(coarse)
     square = heart_square(heart, contract.prepare)
     labels = np.empty(images.shape, dtype=np.uint8)
-    pieces = []
+    pieces, places, values = [], [], []
     for phase in range(phases):
-        labels[phase], found = keep_heart(work.volume(images[phase], square))
+        raw = work.volume(images[phase], square)
+        labels[phase], found = keep_heart(raw)
+        changed = np.flatnonzero(raw != labels[phase])
         pieces.append(found)
-    return Segmented(labels, square, bool(heart.any()), tuple(pieces))
+        places.append(changed + phase * raw.size)
+        values.append(raw.reshape(-1)[changed])
+    return Segmented(labels, square, bool(heart.any()), tuple(pieces), np.concatenate(places), np.concatenate(values))
 
 
 def keep_heart(labels: Masks) -> tuple[Masks, Pieces]:

@@ -112,6 +112,21 @@ def test_the_filter_takes_each_phase_by_itself() -> None:
     assert found.pieces[1].largest_share == 1
 
 
+def test_the_labels_before_the_filter_can_be_had_again() -> None:
+    images, _ = cine(phases=3, slices=3)
+    alone = segment(images, CONTRACT, bright)
+    np.testing.assert_array_equal(alone.raw(), alone.labels)
+    images[1:, :, 80:84, 64:70] = 1000
+    images[2, 1, 80:84, 64:70] = 500
+    found = segment(images, CONTRACT, bright)
+    raw = found.raw()
+    np.testing.assert_array_equal(found.labels, alone.labels)
+    np.testing.assert_array_equal(raw[0], alone.labels[0])
+    assert (raw[1, :, 81:83, 66:68] == 3).all()
+    assert (raw[2, 1, 81:83, 66:68] == 2).all()
+    np.testing.assert_array_equal(np.where(found.labels > 0, raw, 0), found.labels)
+
+
 def test_nothing_found_is_said() -> None:
     found = segment(np.zeros((2, 3, 50, 60)), CONTRACT, bright)
     assert not found.heart_found
