@@ -1,40 +1,60 @@
 """Reading the layouts in which labelled data is evaluated (numpy only): the ACDC benchmark as one file a patient."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.errors import Missing, Refused
+from contracts.errors import Missing, Refused, Usage
 from contracts.prepare import Masks
+from contracts.tasks import Task
 
 PHASES = ("ed", "es")
 _NAME = re.compile(r"(?:patient)?(\d{1,3})(?:_frame0?([12]))?(?:_slice_\d+)?$")
 
 
 @dataclass(frozen=True, eq=False)
-class CardiacCase:
-    """One patient of the ACDC layout.
+class Case:
+    """One labelled patient or image, whatever the task.
 
-    ``images`` uint16 [phase, slice, row, column], phase 0 is end-diastole, 1 end-systole, each on a grey scale of its
-    own; ``labels`` uint8 of the same shape (1 right ventricle, 2 myocardium, 3 left ventricle), no spacing.
+    ``images`` of any integer dtype, [phase, slice, row, column] in grey or [phase, slice, row, column, channel] in
+    colour; ``labels`` uint8 [phase, slice, row, column]; ``frames`` the name of each phase in the layout's words;
+    ``spacing_mm`` between slices, rows and columns, None where it is not known.
     """
 
-    patient: str
-    images: NDArray[np.uint16]
+    name: str
+    images: NDArray[Any]
     labels: Masks
-
-    @property
-    def frames(self) -> tuple[str, ...]:
-        """Names of the phases in the layout's words, for example ``patient010_frame01``."""
-        return tuple(f"{self.patient}_frame{phase + 1:02d}" for phase in range(len(self.images)))
+    frames: tuple[str, ...]
+    spacing_mm: tuple[float, float, float] | None = None
 
 
-def read_cardiac(folder: Path, patient: str) -> CardiacCase:
-    """Read ``folder/patients/<patient>.npz``; raises ``Missing`` ``no_case`` or ``Refused`` ``bad_case``."""
+def read_cases(task: Task, folder: Path, names: Iterable[str]) -> Iterator[Case]:
+    """Read the cases of a task's layout one after the other, in the order given; see ``read_case``."""
+    return (read_case(task, folder, name) for name in names)
+
+
+def read_case(task: Task, folder: Path, name: str) -> Case:
+    """Read one case of a task's layout below ``folder``.
+
+    Raises ``Missing`` ``no_case``, ``Refused`` ``bad_case``, and ``Usage`` ``no_layout`` for a task without one.
+    """
+    if task is not Task.CARDIAC:
+        raise Usage("no_layout", f"There is no layout of labelled data of the task {task.value} yet.")
+    return _read_cardiac(folder, name)
+
+
+def cardiac_frames(patient: str) -> tuple[str, ...]:
+    """Return the names of a patient's phases in the ACDC layout, for example ``patient010_frame01``."""
+    return tuple(f"{patient}_frame{phase + 1:02d}" for phase in range(len(PHASES)))
+
+
+def _read_cardiac(folder: Path, patient: str) -> Case:
+    """Phase 0 is end-diastole, 1 end-systole, each on a grey scale of its own; the layout keeps no spacing."""
     path = folder / "patients" / f"{patient}.npz"
     if not path.is_file():
         raise Missing("no_case", f"There is no file {path}.")
@@ -46,27 +66,25 @@ def read_cardiac(folder: Path, patient: str) -> CardiacCase:
             raise Refused("bad_case", f"{path.name} does not hold images and labels of two phases.") from error
     if images.shape != labels.shape or images.ndim != 4:
         raise Refused("bad_case", f"Images and labels of {path.name} differ in shape.")
-    return CardiacCase(patient, images, labels.astype(np.uint8))
-
-
-def read_cardiac_cases(folder: Path, patients: tuple[str, ...]) -> Iterator[CardiacCase]:
-    """Read patients one after the other, in the order given."""
-    return (read_cardiac(folder, patient) for patient in patients)
+    return Case(patient, images, labels.astype(np.uint8), cardiac_frames(patient))
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A line of a list: a patient, and the phase it is limited to (0 or 1; None: both)."""
+    """A line of a list: the name of a case, and the phase it is limited to (None: all)."""
 
-    patient: str
+    name: str
     phase: int | None
 
 
-def read_list(path: Path) -> tuple[Listed, ...]:
-    """Read a list with one name a line: ``010``, ``patient010`` or ``patient010_frame01`` (also with ``_slice_K``).
+def read_list(task: Task, path: Path) -> tuple[Listed, ...]:
+    """Read a list with one name a line, in the words of the task's layout.
 
-    Empty lines and repeated names are skipped. Raises ``Missing`` ``no_list`` and ``Refused`` ``bad_list``.
+    Cardiac: ``010``, ``patient010`` or ``patient010_frame01`` (also with ``_slice_K``). Empty lines and repeated names
+    are skipped. Raises ``Missing`` ``no_list``, ``Refused`` ``bad_list``, and ``Usage`` ``no_layout``.
     """
+    if task is not Task.CARDIAC:
+        raise Usage("no_layout", f"There is no layout of labelled data of the task {task.value} yet.")
     if not path.is_file():
         raise Missing("no_list", f"There is no list {path}.")
     entries: dict[Listed, None] = {}
@@ -78,15 +96,15 @@ def read_list(path: Path) -> tuple[Listed, ...]:
     return tuple(entries)
 
 
-def patients_of(entries: tuple[Listed, ...]) -> tuple[str, ...]:
-    """Return the patients of a list, each once, in order of first appearance."""
-    return tuple(dict.fromkeys(entry.patient for entry in entries))
+def names_of(entries: tuple[Listed, ...]) -> tuple[str, ...]:
+    """Return the cases of a list, each once, in order of first appearance."""
+    return tuple(dict.fromkeys(entry.name for entry in entries))
 
 
-def phases_of(entries: tuple[Listed, ...], patient: str) -> tuple[int, ...]:
-    """Return the phases of a patient that a list asks for, ascending."""
-    asked = {entry.phase for entry in entries if entry.patient == patient}
-    return tuple(phase for phase in range(len(PHASES)) if None in asked or phase in asked)
+def phases_of(entries: tuple[Listed, ...], case: Case) -> tuple[int, ...]:
+    """Return the phases of a case that a list asks for, ascending."""
+    asked = {entry.phase for entry in entries if entry.name == case.name}
+    return tuple(phase for phase in range(len(case.frames)) if None in asked or phase in asked)
 
 
 def _parse(name: str, path: Path) -> Listed:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from contracts.cases import patients_of, read_cardiac, read_list
+from contracts.cases import names_of, read_case, read_list
 from contracts.prepare import FloatImages, Prepare, prepare_slices, whole_square
+from contracts.tasks import Task
 
 
 def parity_slices(folder: Path | None, preset: dict[str, Any], prepare: Prepare, patients: int = 3) -> FloatImages:
@@ -19,8 +20,8 @@ def parity_slices(folder: Path | None, preset: dict[str, Any], prepare: Prepare,
         noise = random.normal(size=(8, 40, 40)).cumsum(axis=1).cumsum(axis=2)
         return prepare_slices(noise, whole_square(40, 40), prepare)
     views = []
-    for patient in patients_of(read_list(folder / preset["validation_list"]))[:patients]:
-        images = read_cardiac(folder, patient).images
+    for patient in names_of(read_list(Task.CARDIAC, folder / preset["validation_list"]))[:patients]:
+        images = read_case(Task.CARDIAC, folder, patient).images
         flat = images.reshape(-1, *images.shape[2:])
         views.append(prepare_slices(flat, whole_square(*images.shape[2:]), prepare))
     return np.concatenate(views)

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from contracts.cases import CardiacCase
+from contracts.cases import Case
 from contracts.errors import Broken, Usage
 from contracts.model_contract import draft_contract
 from contracts.prepare import Masks
@@ -143,10 +143,10 @@ def _housekeeping(run: Training, loss: float) -> None:
 
 def _evaluate(run: Training) -> None:
     """Score the averaged weights on the validation cases and draw the worst of them."""
-    predicted: dict[str, tuple[CardiacCase, Masks]] = {}
+    predicted: dict[str, tuple[Case, Masks]] = {}
 
-    def keep(case: CardiacCase, labels: Masks) -> None:
-        predicted[case.patient] = (case, labels)
+    def keep(case: Case, labels: Masks) -> None:
+        predicted[case.name] = (case, labels)
 
     contract = draft_contract(run.preset.task, run.preset.prepare)
     network = runner(run.average.module, contract.output.shape[0])

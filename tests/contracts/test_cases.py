@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.cases import Listed, patients_of, phases_of, read_cardiac, read_cardiac_cases, read_list
-from contracts.errors import Missing, Refused
+from contracts.cases import Case, Listed, names_of, phases_of, read_case, read_cases, read_list
+from contracts.errors import Missing, Refused, Usage
+from contracts.tasks import Task
 
 
 def write_patient(folder: Path, patient: str, **arrays: np.ndarray) -> None:
@@ -24,7 +25,7 @@ def arrays(shape: tuple[int, ...] = (3, 6, 5)) -> dict[str, np.ndarray]:
 
 def test_a_patient_is_a_stack_of_two_phases(tmp_path: Path) -> None:
     write_patient(tmp_path, "patient007", **arrays())
-    case = read_cardiac(tmp_path, "patient007")
+    case = read_case(Task.CARDIAC, tmp_path, "patient007")
     assert case.images.shape == case.labels.shape == (2, 3, 6, 5)
     assert case.images.dtype == np.uint16
     assert case.labels.dtype == np.uint8
@@ -35,13 +36,13 @@ def test_a_patient_is_a_stack_of_two_phases(tmp_path: Path) -> None:
 def test_cases_come_in_the_order_asked_for(tmp_path: Path) -> None:
     for name in ("patient001", "patient002"):
         write_patient(tmp_path, name, **arrays())
-    cases = list(read_cardiac_cases(tmp_path, ("patient002", "patient001")))
-    assert [case.patient for case in cases] == ["patient002", "patient001"]
+    cases = list(read_cases(Task.CARDIAC, tmp_path, ("patient002", "patient001")))
+    assert [case.name for case in cases] == ["patient002", "patient001"]
 
 
 def test_an_absent_patient_is_missing(tmp_path: Path) -> None:
     with pytest.raises(Missing) as caught:
-        read_cardiac(tmp_path, "patient001")
+        read_case(Task.CARDIAC, tmp_path, "patient001")
     assert caught.value.code == "no_case"
 
 
@@ -53,24 +54,25 @@ def test_an_absent_patient_is_missing(tmp_path: Path) -> None:
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
     write_patient(tmp_path, "patient001", **{**arrays(), **change})
     with pytest.raises(Refused) as caught:
-        read_cardiac(tmp_path, "patient001")
+        read_case(Task.CARDIAC, tmp_path, "patient001")
     assert caught.value.code == "bad_case"
 
 
 def test_a_file_of_other_arrays_is_refused(tmp_path: Path) -> None:
     write_patient(tmp_path, "patient001", image=np.zeros(3))
     with pytest.raises(Refused):
-        read_cardiac(tmp_path, "patient001")
+        read_case(Task.CARDIAC, tmp_path, "patient001")
 
 
 def test_all_three_forms_of_a_name(tmp_path: Path) -> None:
     path = tmp_path / "some.list"
     path.write_text("010\npatient011\n\npatient012_frame02\npatient012_frame02_slice_3\npatient010\n", "utf-8")
-    entries = read_list(path)
+    entries = read_list(Task.CARDIAC, path)
     assert entries == (Listed("patient010", None), Listed("patient011", None), Listed("patient012", 1))
-    assert patients_of(entries) == ("patient010", "patient011", "patient012")
-    assert phases_of(entries, "patient010") == (0, 1)
-    assert phases_of(entries, "patient012") == (1,)
+    assert names_of(entries) == ("patient010", "patient011", "patient012")
+    empty = np.zeros((2, 1, 1, 1), np.uint8)
+    assert phases_of(entries, Case("patient010", empty, empty, ("ed", "es"))) == (0, 1)
+    assert phases_of(entries, Case("patient012", empty, empty, ("ed", "es"))) == (1,)
 
 
 @given(numbers=st.lists(st.integers(1, 100), min_size=1, unique=True))
@@ -78,7 +80,7 @@ def test_short_and_long_names_mean_the_same(numbers: list[int], tmp_path_factory
     folder = tmp_path_factory.mktemp("lists")
     (folder / "short").write_text("\n".join(f"{n:03d}" for n in numbers), "utf-8")
     (folder / "long").write_text("\n".join(f"patient{n:03d}" for n in numbers), "utf-8")
-    assert read_list(folder / "short") == read_list(folder / "long")
+    assert read_list(Task.CARDIAC, folder / "short") == read_list(Task.CARDIAC, folder / "long")
 
 
 @pytest.mark.parametrize("text", ["", "\n \n", "patient_x\n", "patient010_frame03\n", "../patient010\n"])
@@ -86,10 +88,17 @@ def test_bad_lists_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.list"
     path.write_text(text, "utf-8")
     with pytest.raises(Refused) as caught:
-        read_list(path)
+        read_list(Task.CARDIAC, path)
     assert caught.value.code == "bad_list"
 
 
 def test_an_absent_list_is_missing(tmp_path: Path) -> None:
     with pytest.raises(Missing):
-        read_list(tmp_path / "none")
+        read_list(Task.CARDIAC, tmp_path / "none")
+
+
+def test_a_task_without_a_layout_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Usage, match="gland"):
+        read_case(Task.GLAND, tmp_path, "train_1")
+    with pytest.raises(Usage, match="gland"):
+        read_list(Task.GLAND, tmp_path / "none")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.cases import CardiacCase, patients_of, read_cardiac, read_list
+from contracts.cases import Case, names_of, read_case, read_list
 from contracts.model_contract import ModelContract, label_entries
 from contracts.model_repository import Model, model_names, read_history, read_model, versions
 from contracts.scores import dice, dice_by_label
 from contracts.segment import Run, segment
-from contracts.tasks import label_names
+from contracts.tasks import Task, label_names
 from export.metadata import inner_contract
 from export.record import snapshot_sha256
 from export.triton import config_text
@@ -32,8 +32,8 @@ def run(model: Model) -> Run:
 
 
 @pytest.fixture(scope="module")
-def case(acdc: Path) -> CardiacCase:
-    return read_cardiac(acdc, patients_of(read_list(acdc / "lists" / "val_patients.txt"))[0])
+def case(acdc: Path) -> Case:
+    return read_case(Task.CARDIAC, acdc, names_of(read_list(Task.CARDIAC, acdc / "lists" / "val_patients.txt"))[0])
 
 
 @pytest.mark.parametrize("name", model_names(SHIPPED))
@@ -62,13 +62,16 @@ def test_the_contract_is_that_of_the_task(model: Model) -> None:
 def test_nobody_who_judges_was_learned_from(model: Model, data: Callable[[str], Path]) -> None:
     folder = data("acdc")
     seen = set(json.loads((model.folder / "training.json").read_text("utf-8"))["data"]["patients"])
-    judges = [read_list(folder / "gate.list"), read_list(folder / "lists" / "val_patients.txt")]
+    judges = [
+        read_list(Task.CARDIAC, folder / "gate.list"),
+        read_list(Task.CARDIAC, folder / "lists" / "val_patients.txt"),
+    ]
     assert len(seen) == 60
-    assert not seen & {patient for entries in judges for patient in patients_of(entries)}
-    assert not {"patient074", "patient076"} & {patient for entries in judges for patient in patients_of(entries)}
+    assert not seen & {patient for entries in judges for patient in names_of(entries)}
+    assert not {"patient074", "patient076"} & {patient for entries in judges for patient in names_of(entries)}
 
 
-def test_it_is_right_on_a_heart_that_it_has_not_seen(model: Model, run: Run, case: CardiacCase) -> None:
+def test_it_is_right_on_a_heart_that_it_has_not_seen(model: Model, run: Run, case: Case) -> None:
     found = segment(case.images, model.contract, run)
     scores = [
         dice_by_label(*pair, label_names(model.contract.task)) for pair in zip(found.labels, case.labels, strict=True)
@@ -76,7 +79,7 @@ def test_it_is_right_on_a_heart_that_it_has_not_seen(model: Model, run: Run, cas
     assert np.mean([value for score in scores for value in score.values()]) >= 0.82
 
 
-def test_a_heart_off_the_centre_comes_out_as_the_same_heart(model: Model, run: Run, case: CardiacCase) -> None:
+def test_a_heart_off_the_centre_comes_out_as_the_same_heart(model: Model, run: Run, case: Case) -> None:
     """The study is shifted by a quarter of its size, with zeros where nothing was scanned."""
     images = case.images[:1]
     down, across = (side // 5 for side in images.shape[2:])
@@ -89,7 +92,7 @@ def test_a_heart_off_the_centre_comes_out_as_the_same_heart(model: Model, run: R
         assert dice(there == value, expected == value) > 0.9
 
 
-def test_the_same_study_gives_the_same_bytes(model: Model, run: Run, case: CardiacCase) -> None:
+def test_the_same_study_gives_the_same_bytes(model: Model, run: Run, case: Case) -> None:
     again = exported_runner(model.file, model.contract, threads=1)
     part = case.images[:, 2:5]
     one, two = segment(part, model.contract, run), segment(part, model.contract, again)

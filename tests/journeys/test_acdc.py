@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.cases import CardiacCase, patients_of, read_cardiac, read_list
+from contracts.cases import Case, names_of, read_case, read_list
 from contracts.scores import dice
 from contracts.segmentations import read_segmentation
 from contracts.tasks import LABELS, Task
@@ -20,12 +20,12 @@ SPACING_MM, DISTANCE_MM = 1.5, 8.0
 
 def validation(data) -> tuple[str, ...]:
     """The validation patients."""
-    return patients_of(read_list(data("acdc") / "lists" / "val_patients.txt"))
+    return names_of(read_list(Task.CARDIAC, data("acdc") / "lists" / "val_patients.txt"))
 
 
-def as_dicom(case: CardiacCase, folder: Path) -> tuple[Exam, list[Path]]:
+def as_dicom(case: Case, folder: Path) -> tuple[Exam, list[Path]]:
     """Write a patient's two phases as a short-axis cine; slices in the data's order, base first."""
-    exam = Exam(case.patient)
+    exam = Exam(case.name)
     normal = np.cross(SHORT_AXIS[:3], SHORT_AXIS[3:])
     series = exam.next_series()
     images = []
@@ -57,7 +57,7 @@ def answered(running: RunningGateway, exam: Exam, paths: list[Path]) -> tuple[np
     return np.stack(labels), stack
 
 
-def figures(labels: np.ndarray, case: CardiacCase) -> list[float]:
+def figures(labels: np.ndarray, case: Case) -> list[float]:
     """Dice of each phase and structure."""
     return [
         dice(labels[phase] == label.value, case.labels[phase] == label.value)
@@ -67,7 +67,7 @@ def figures(labels: np.ndarray, case: CardiacCase) -> list[float]:
 
 
 def test_a_patient_of_the_data_set_is_answered_right_and_measured_in_voxels(gateway, data, tmp_path):
-    case = read_cardiac(data("acdc"), validation(data)[0])
+    case = read_case(Task.CARDIAC, data("acdc"), validation(data)[0])
     folder = tmp_path / "images"
     folder.mkdir()
     exam, paths = as_dicom(case, folder)
@@ -83,7 +83,7 @@ def test_the_validation_patients_reach_the_same_figure_through_the_gateway(gatew
     running = gateway().start()
     found = []
     for name in names:
-        case = read_cardiac(data("acdc"), name)
+        case = read_case(Task.CARDIAC, data("acdc"), name)
         folder = tmp_path / name
         folder.mkdir()
         exam, paths = as_dicom(case, folder)

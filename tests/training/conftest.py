@@ -34,7 +34,7 @@ def acdc_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for case in synthetic_cases(3):
         arrays = {f"{phase}_image": image for phase, image in zip(("ed", "es"), case.images, strict=True)}
         labels = {f"{phase}_label": label for phase, label in zip(("ed", "es"), case.labels, strict=True)}
-        np.savez(folder / "patients" / f"{case.patient}.npz", **arrays, **labels)
+        np.savez(folder / "patients" / f"{case.name}.npz", **arrays, **labels)
     (folder / "lists" / "train.txt").write_text("patient001\npatient002\n", "utf-8")
     (folder / "lists" / "val.txt").write_text("patient003\n", "utf-8")
     return folder

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.cases import CardiacCase
+from contracts.cases import Case
 from contracts.prepare import Prepare, Square, prepare_slices, whole_square
 from training.data.acdc import Slice, drawn, slices_of
 from training.data.augment import Views, make_batch, sample
@@ -21,12 +21,12 @@ RAW = Prepare(low_percentile=0, high_percentile=100, high_value=1)
 
 
 @pytest.fixture(scope="module")
-def case() -> CardiacCase:
+def case() -> Case:
     return synthetic_cases(1, seed=3)[0]
 
 
 @pytest.fixture(scope="module")
-def slices(case: CardiacCase) -> list[Slice]:
+def slices(case: Case) -> list[Slice]:
     return slices_of(case, Prepare())
 
 
@@ -108,7 +108,7 @@ def test_epochs_differ_and_repeat_for_the_same_seed() -> None:
     assert first != drawn(30, 30, 0, 2)
 
 
-def test_slices_of_a_patient_share_its_square(case: CardiacCase, slices: list[Slice]) -> None:
+def test_slices_of_a_patient_share_its_square(case: Case, slices: list[Slice]) -> None:
     assert len(slices) == case.images.shape[0] * case.images.shape[1]
     assert len({piece.heart for piece in slices}) == 1
     np.testing.assert_array_equal(slices[5].image, case.images[1, 1])

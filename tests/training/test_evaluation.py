@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from contracts.cases import CardiacCase, Listed, read_list
+from contracts.cases import Case, Listed, cardiac_frames, read_list
 from contracts.errors import Missing, Usage
 from contracts.model_contract import draft_contract
 from contracts.prepare import Prepare
@@ -25,13 +25,13 @@ def by_grey(images: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.rint(images[:, 0] * 3 / 0.83).clip(0, 3).astype(np.uint8).repeat(2, axis=1).repeat(2, axis=2)
 
 
-def readable(patient: str = "patient001") -> CardiacCase:
+def readable(patient: str = "patient001") -> Case:
     """A patient whose grey values are its labels: a structure of two and three beside each other."""
     labels = np.zeros((2, 3, 90, 100), dtype=np.uint8)
     labels[:, :, 30:60, 30:50] = 2
     labels[:, :, 30:60, 50:70] = 3
     labels[:, :, 30:60, 20:30] = 1
-    return CardiacCase(patient, labels.astype(np.uint16) * 100, labels)
+    return Case(patient, labels.astype(np.uint16) * 100, labels, cardiac_frames(patient))
 
 
 def test_a_right_network_scores_one_and_an_empty_one_zero() -> None:
@@ -95,7 +95,7 @@ def test_the_picture_shows_prediction_and_truth(tmp_path: Path) -> None:
 
 
 def test_a_picture_of_nothing(tmp_path: Path) -> None:
-    case = CardiacCase("patient001", np.zeros((2, 2, 20, 30), np.uint16), np.zeros((2, 2, 20, 30), np.uint8))
+    case = Case("patient001", np.zeros((2, 2, 20, 30), np.uint16), np.zeros((2, 2, 20, 30), np.uint8), ("a", "b"))
     save_overlay(tmp_path / "none.png", case, case.labels)
     with Image.open(tmp_path / "none.png") as picture:
         assert picture.size == (120, 80)
@@ -114,4 +114,4 @@ def test_where_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_lists_of_the_layout(acdc_layout: Path) -> None:
-    assert read_list(acdc_layout / "lists" / "val.txt") == (Listed("patient003", None),)
+    assert read_list(Task.CARDIAC, acdc_layout / "lists" / "val.txt") == (Listed("patient003", None),)

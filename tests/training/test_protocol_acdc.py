@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.cases import patients_of, read_cardiac, read_list
+from contracts.cases import names_of, read_case, read_list
 from contracts.prepare import Prepare, heart_square, largest_component, prepare_slices, restore_slices, whole_square
 from contracts.scores import dice
+from contracts.tasks import Task
 
 PLAIN = Prepare(low_percentile=0, high_percentile=100, high_value=1)
 
@@ -30,8 +31,8 @@ def _finer(mask: np.ndarray, square: object, finer: Prepare) -> np.ndarray:
 @pytest.mark.parametrize("patient", range(3))
 def test_the_grid_is_fine_enough_for_hearts(data: Callable[[str], Path], patient: int) -> None:
     folder = data("acdc")
-    name = patients_of(read_list(folder / "lists" / "val_patients.txt"))[patient]
-    for labels in read_cardiac(folder, name).labels:
+    name = names_of(read_list(Task.CARDIAC, folder / "lists" / "val_patients.txt"))[patient]
+    for labels in read_case(Task.CARDIAC, folder, name).labels:
         back = there_and_back(labels, Prepare())
         for value, floor in ((1, 0.96), (2, 0.95), (3, 0.97)):
             assert dice(back == value, labels == value) > floor

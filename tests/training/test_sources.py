@@ -17,7 +17,7 @@ LISTS = ("train_list=lists/train.txt", "validation_list=lists/val.txt")
 def test_the_listed_patients_are_read_and_no_others(acdc_layout: Path) -> None:
     source = read_source(Preset.read(Path("ci"), LISTS), acdc_layout)
     assert source.patients == ("patient001", "patient002")
-    assert [case.patient for case in source.validation] == ["patient003"]
+    assert [case.name for case in source.validation] == ["patient003"]
     assert len(source.slices) == 2 * 2 * 4
 
 

@@ -81,11 +81,12 @@ def test_evaluating_an_exported_model_needs_no_torch() -> None:
 
 @pytest.mark.parametrize("split", ["train_minus_gate.txt", "val_patients.txt"])
 def test_the_real_data_can_be_read(data: Callable[[str], Path], split: str) -> None:
-    from contracts.cases import patients_of, read_cardiac_cases, read_list
+    from contracts.cases import names_of, read_cases, read_list
+    from contracts.tasks import Task
 
     folder = data("acdc")
-    patients = patients_of(read_list(folder / "lists" / split))
-    gate = patients_of(read_list(folder / "gate.list"))
+    patients = names_of(read_list(Task.CARDIAC, folder / "lists" / split))
+    gate = names_of(read_list(Task.CARDIAC, folder / "gate.list"))
     assert not set(patients) & set(gate)
-    case = next(read_cardiac_cases(folder, patients))
+    case = next(read_cases(Task.CARDIAC, folder, patients))
     assert (case.labels[0] == 3).sum() > (case.labels[1] == 3).sum()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.cases import CardiacCase
+from contracts.cases import Case
 from contracts.prepare import Masks, Prepare, Square, heart_square
 
 
@@ -18,7 +18,7 @@ class Slice:
     heart: Square
 
 
-def slices_of(case: CardiacCase, prepare: Prepare) -> list[Slice]:
+def slices_of(case: Case, prepare: Prepare) -> list[Slice]:
     """Return the slices of one patient, phase by phase.
 
     Its square is what the coarse pass would give if it were right: that of its labels of both phases.

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.cases import CardiacCase, patients_of, read_cardiac_cases, read_list
+from contracts.cases import Case, names_of, read_cases, read_list
+from contracts.tasks import Task
 from training.data.acdc import Slice, slices_of
 from training.data.synthetic import synthetic_cases
 from training.preset import Preset
@@ -17,18 +18,18 @@ class Source:
 
     patients: tuple[str, ...]
     slices: list[Slice]
-    validation: list[CardiacCase]
+    validation: list[Case]
 
 
 def read_source(preset: Preset, folder: Path | None) -> Source:
     """Read all data of a preset into memory; ``folder`` may be None where both lists are ``synthetic``."""
-    training = _cases(preset.train_list, folder, count=6, seed=preset.seed)
-    validation = _cases(preset.validation_list, folder, count=2, seed=preset.seed + 1)
+    training = _cases(preset.task, preset.train_list, folder, count=6, seed=preset.seed)
+    validation = _cases(preset.task, preset.validation_list, folder, count=2, seed=preset.seed + 1)
     slices = [piece for case in training for piece in slices_of(case, preset.prepare)]
-    return Source(tuple(case.patient for case in training), slices, validation)
+    return Source(tuple(case.name for case in training), slices, validation)
 
 
-def _cases(name: str, folder: Path | None, count: int, seed: int) -> list[CardiacCase]:
+def _cases(task: Task, name: str, folder: Path | None, count: int, seed: int) -> list[Case]:
     if name == SYNTHETIC or folder is None:
         return synthetic_cases(count, seed)
-    return list(read_cardiac_cases(folder, patients_of(read_list(folder / name))))
+    return list(read_cases(task, folder, names_of(read_list(task, folder / name))))

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.cases import CardiacCase
+from contracts.cases import Case, cardiac_frames
 
 
-def synthetic_cases(count: int, seed: int = 0, slices: int = 4, side: int = 96) -> list[CardiacCase]:
+def synthetic_cases(count: int, seed: int = 0, slices: int = 4, side: int = 96) -> list[Case]:
     """Return ``count`` patients of two phases, ``slices`` planes of about ``side`` pixels, with noise in their greys.
 
     A ring of myocardium around a bright cavity, a bright crescent at its left, a body around them.
@@ -15,7 +15,7 @@ def synthetic_cases(count: int, seed: int = 0, slices: int = 4, side: int = 96) 
     return [_case(f"patient{number:03d}", slices, side, random) for number in range(1, count + 1)]
 
 
-def _case(name: str, slices: int, side: int, random: np.random.Generator) -> CardiacCase:
+def _case(name: str, slices: int, side: int, random: np.random.Generator) -> Case:
     rows, columns = side + 2 * int(random.integers(6)), side - 2 * int(random.integers(6))
     centre = np.array([rows, columns]) / 2 + random.uniform(-0.08, 0.08, 2) * side
     size = side * random.uniform(0.13, 0.17)
@@ -25,7 +25,7 @@ def _case(name: str, slices: int, side: int, random: np.random.Generator) -> Car
             labels[phase, index] = _labels(rows, columns, centre, size * (1 - 0.35 * index / slices), squeeze)
     greys = np.array([180, 700, 260, 800])[labels] + _body(rows, columns)
     images = np.clip(greys + random.normal(0, 40, labels.shape), 0, 1000).astype(np.uint16)
-    return CardiacCase(name, images, labels)
+    return Case(name, images, labels, cardiac_frames(name))
 
 
 def _labels(rows: int, columns: int, centre: NDArray[np.float64], size: float, squeeze: float) -> NDArray[np.uint8]:

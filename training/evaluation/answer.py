@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from contracts.cases import patients_of, read_cardiac_cases, read_list
+from contracts.cases import names_of, read_cases, read_list
 from contracts.errors import Usage
 from contracts.model_contract import ModelContract, file_sha256
 from contracts.model_repository import read_model
@@ -48,7 +48,7 @@ def evaluation(task: Task, folder: Path, list_file: Path, chosen: Chosen) -> dic
         raise Usage("no_protocol", f"There is no evaluation protocol of the task {task.value} yet.")
     if contract.task is not task:
         raise Usage("other_task", f"{name} is a model of the task {contract.task.value}.")
-    entries = read_list(list_file)
-    cases = read_cardiac_cases(folder, patients_of(entries))
+    entries = read_list(task, list_file)
+    cases = read_cases(task, folder, names_of(entries))
     scores = evaluate_cardiac(cases, contract, run, entries)
     return {"task": task.value, "model": name, "digest": digest, "list": list_file.name, **summary(scores)}

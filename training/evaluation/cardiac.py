@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contracts.cases import CardiacCase, Listed, phases_of
+from contracts.cases import Case, Listed, phases_of
 from contracts.model_contract import ModelContract
 from contracts.prepare import Masks
 from contracts.scores import bootstrap_mean, dice_by_label
 from contracts.segment import Run, segment
 from contracts.tasks import label_names
 
-Seen = Callable[[CardiacCase, Masks], None]
+Seen = Callable[[Case, Masks], None]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class VolumeScore:
 
 
 def evaluate_cardiac(
-    cases: Iterable[CardiacCase],
+    cases: Iterable[Case],
     contract: ModelContract,
     run: Run,
     entries: tuple[Listed, ...] | None = None,
@@ -45,7 +45,7 @@ def evaluate_cardiac(
         labels = segment(case.images, contract, run).labels
         if seen:
             seen(case, labels)
-        scored = range(len(labels)) if entries is None else phases_of(entries, case.patient)
+        scored = range(len(labels)) if entries is None else phases_of(entries, case)
         scores += [
             VolumeScore(case.frames[phase], dice_by_label(labels[phase], case.labels[phase], names)) for phase in scored
         ]

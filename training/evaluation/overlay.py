@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from contracts.cases import CardiacCase
+from contracts.cases import Case
 from contracts.prepare import Masks
 
 COLOURS = np.array([(0, 0, 0), (86, 180, 233), (230, 159, 0), (204, 121, 167)], dtype=np.uint8)
 """Of the labels 0 to 3; the truth is drawn in white behind them."""
 
 
-def save_overlay(path: Path, case: CardiacCase, labels: Masks, zoom: int = 2) -> None:
+def save_overlay(path: Path, case: Case, labels: Masks, zoom: int = 2) -> None:
     """Write a PNG with a row a phase and a column a slice, cut to the heart: truth white, prediction in colour."""
     window = _window((case.labels > 0) | (labels > 0))
     planes = [
@@ -22,7 +22,7 @@ def save_overlay(path: Path, case: CardiacCase, labels: Masks, zoom: int = 2) ->
         for phase in range(labels.shape[0])
     ]
     picture = Image.fromarray(np.concatenate(planes, axis=0))
-    ImageDraw.Draw(picture).text((4, 4), f"{case.patient}: research use only", fill=(255, 255, 255))
+    ImageDraw.Draw(picture).text((4, 4), f"{case.name}: research use only", fill=(255, 255, 255))
     picture.save(path)
 
 
@@ -35,7 +35,7 @@ def _window(found: NDArray[np.bool_], border: int = 12) -> tuple[slice, slice]:
 
 
 def _plane(
-    case: CardiacCase, labels: Masks, phase: int, index: int, window: tuple[slice, slice], zoom: int
+    case: Case, labels: Masks, phase: int, index: int, window: tuple[slice, slice], zoom: int
 ) -> NDArray[np.uint8]:
     def enlarged(plane: NDArray[np.generic]) -> NDArray[np.generic]:
         return plane[window].repeat(zoom, 0).repeat(zoom, 1)
