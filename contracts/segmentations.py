@@ -1,21 +1,20 @@
 """DICOM Segmentation objects (PS3.3 section A.51) of one phase: written by highdicom here, read back from anyone."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
 
 import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from contracts import identifiers
 from contracts.dicom import quiet
 from contracts.errors import Broken
 from contracts.identifiers import derive_uid
+from contracts.provenance import Provenance, file_of, stamp
 from contracts.segmentation_reader import read_segmentation
 from contracts.source_headers import normalise_for_seg, reference, restore_study
 from contracts.stacks import Plane
@@ -36,29 +35,6 @@ _FEWEST_PIXELS = 8  # highdicom packs frames that are smaller than a byte each i
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """How a result came about; everything in it that is ours derives from this and from the sources.
-
-    ``algorithm_version`` and ``model_digest`` are the model's, ``variant`` says which form of it ran, ``stack_digest``
-    is that of the input. ``completeness`` is the record of why the study counted as complete, ``completed_at`` its
-    time in seconds since 1970 UTC: the one source of every date and time in the result. ``predecessors`` are SOP
-    Instance UIDs of the results that this one supersedes, ``predecessor_series`` the series they stand in.
-    """
-
-    task: Task
-    algorithm_name: str
-    algorithm_version: str
-    model_digest: str
-    variant: str
-    stack_digest: str
-    completed_at: float
-    completeness: str
-    revision: int = 1
-    predecessors: tuple[str, ...] = ()
-    predecessor_series: str = ""
-
-
-@dataclass(frozen=True)
 class ResultUids:
     """UIDs of one result: its own, its series', that of its dimensions, and one for tracking each label's structure."""
 
@@ -70,14 +46,7 @@ class ResultUids:
 
 def result_uids(provenance: Provenance, phase: int) -> ResultUids:
     """Return the UIDs of the result for ``phase`` (0-based): equal work gives equal UIDs, in every process."""
-    work = (
-        provenance.task,
-        provenance.stack_digest,
-        provenance.completeness,
-        provenance.model_digest,
-        provenance.variant,
-        str(provenance.revision),
-    )
+    work = provenance.work
     return ResultUids(
         derive_uid("instance", *work, str(phase)),
         derive_uid("series", *work),
@@ -111,7 +80,7 @@ def write_segmentation(
         restore_study(result, headers[planes[0].sop_uid])
         _supersede(result, provenance)
         _describe(result, grid, phase, provenance, uids)
-        return _file(result)
+        return file_of(result)
 
 
 def _check(labels: NDArray[np.uint8], grid: Grid, task: Task) -> None:
@@ -225,7 +194,6 @@ def _instance(uid: str) -> Dataset:
 
 def _describe(result: Dataset, grid: Grid, phase: int, provenance: Provenance, uids: ResultUids) -> None:
     """Set what highdicom leaves out, and what it takes from the clock or draws at random."""
-    result.DeviceUID = identifiers.DEVICE_UID
     result.ContentDescription = f"Phase {phase + 1} of {grid.phases}, research use only"
     result.ContentQualification = "RESEARCH"
     result.ContentCreatorName = ""  # type 2; no person made it
@@ -239,26 +207,4 @@ def _describe(result: Dataset, grid: Grid, phase: int, provenance: Provenance, u
         item.DimensionOrganizationUID = uids.dimension_organization_uid
     if grid.slice_distance is None:  # highdicom makes one up for a single slice
         result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
-    moment = datetime.fromtimestamp(provenance.completed_at, UTC)
-    for item in result.ContributingEquipmentSequence:
-        item.ContributionDateTime = moment.strftime("%Y%m%d%H%M%S.%f%z")
-    local = moment.astimezone(_zone(result.get("TimezoneOffsetFromUTC")))
-    for what in ("InstanceCreation", "Series", "Content"):
-        setattr(result, f"{what}Date", local.strftime("%Y%m%d"))
-        setattr(result, f"{what}Time", local.strftime("%H%M%S.%f"))
-
-
-def _zone(offset: object) -> timezone:
-    """Return the time zone of a TimezoneOffsetFromUTC such as "+0130"; UTC for none or nonsense."""
-    try:
-        return timezone(datetime.strptime(str(offset).strip(), "%z").utcoffset() or timedelta(0))
-    except ValueError:
-        return UTC
-
-
-def _file(result: Dataset) -> bytes:
-    result.file_meta.ImplementationClassUID = UID(identifiers.IMPLEMENTATION_CLASS_UID)
-    result.file_meta.ImplementationVersionName = identifiers.IMPLEMENTATION_VERSION_NAME
-    buffer = io.BytesIO()
-    result.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
+    stamp(result, provenance)
