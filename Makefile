@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints/all.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove check docs clean
+.PHONY: help demo test prove bench check docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,10 @@ test: $(VENV)/.dev ## all tests in their short forms
 prove: $(VENV)/.dev ## the long forms of the proofs: every real study, every kill point, memory
 	@scripts/install-test-programs
 	@$(BIN)/python -m pytest -m prove -q -rA
+
+bench: $(VENV)/.dev ## the gateway beside a plain script and beside Orthanc; writes docs/results/bench.md (up to 15 minutes)
+	@scripts/install-test-programs
+	@$(BIN)/python -m tests.bench
 
 docs: $(VENV)/.dev ## write the generated pages again
 	@$(BIN)/python scripts/make_docs.py
