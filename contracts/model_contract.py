@@ -99,7 +99,7 @@ def draft_contract(task: Task, prepare: Prepare, version: int = 0) -> ModelContr
         version=version,
         labels=label_entries(task),
         prepare=prepare,
-        input=Tensor(name="image", shape=(1, prepare.input_side, prepare.input_side), dtype="float32"),
+        input=Tensor(name="image", shape=(prepare.channels, prepare.input_side, prepare.input_side), dtype="float32"),
         output=Tensor(name="labels", shape=(prepare.output_side, prepare.output_side), dtype="uint8"),
     )
 

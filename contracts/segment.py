@@ -1,7 +1,8 @@
 """The one way from a volume to a mask: prepare, the network passes through ``run``, restore.
 
-Gateway, evaluation, parity and gate all come through here. Source of the recipe: trials on ACDC, where the largest
-component of the *union* of the structures was worth up to 2.5 points of Dice and a filter per structure was not.
+Gateway, evaluation, parity and gate all come through here, for every task. Source of the recipe: trials on ACDC, where
+the largest component of the *union* of the structures was worth up to 2.5 points of Dice and a filter per structure was
+not.
 """
 
 from collections.abc import Callable
@@ -15,9 +16,12 @@ from contracts.model_contract import ModelContract
 from contracts.prepare import (
     FloatImages,
     Masks,
+    Prepare,
     Square,
-    heart_square,
+    answer_square,
+    grey_ends,
     largest_component,
+    pixel_aspect,
     prepare_slices,
     restore_slices,
     whole_square,
@@ -45,14 +49,15 @@ class Pieces:
 class Segmented:
     """A mask and how it came about.
 
-    ``labels`` uint8 [phase, slice, row, column]; ``square`` of the fine pass in pixel indices, one for all phases;
-    ``heart_found`` by the coarse pass; ``pieces`` one entry a phase. What the component filter changed is kept as flat
-    indices into ``labels`` (``changed_at``) and the labels that stood there before (``changed_from``).
+    ``labels`` uint8 [phase, slice, row, column]; ``square`` of the pass that answered in pixel indices, one for all
+    phases; ``found`` by the coarse pass where there is one, else at all; ``pieces`` one entry a phase. What the
+    component filter changed is kept as flat indices into ``labels`` (``changed_at``) and the labels that stood there
+    before (``changed_from``).
     """
 
     labels: Masks
     square: Square
-    heart_found: bool
+    found: bool
     pieces: tuple[Pieces, ...]
     changed_at: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     changed_from: Masks = field(default_factory=lambda: np.empty(0, dtype=np.uint8))
@@ -65,40 +70,49 @@ class Segmented:
 
 
 def segment(
-    images: NDArray[np.generic], contract: ModelContract, run: Run, progress: Progress | None = None
+    images: NDArray[np.generic],
+    contract: ModelContract,
+    run: Run,
+    progress: Progress | None = None,
+    pixel_mm: tuple[float, float] | None = None,
 ) -> Segmented:
     """Segment a stack.
 
-    ``images`` [phase, slice, row, column], any real dtype, slices in order along their normal. ``run`` takes float32
-    [n, 1, input_side, input_side] in 0..1, n <= 16, and returns uint8 [n, output_side, output_side]. ``progress`` hears
-    (slices done, slices in all) of both passes. The square of the fine pass is the same for all phases.
+    ``images`` [phase, slice, row, column], for a network of three channels [phase, slice, row, column, channel] in red,
+    green and blue from 0 to 255; any real dtype, slices in order along their normal, photographs as phases of one slice
+    each. ``run`` takes float32 [n, channel, input_side, input_side] in 0..1, n <= 16, and returns uint8
+    [n, output_side, output_side]. ``progress`` hears (slices done, slices in all) of all passes. ``pixel_mm`` is the
+    distance (between rows, between columns), None where it is not known or invented. The window of the answer is the
+    same for all phases.
 
-    Raises ``Refused`` ``not_a_volume`` for another number of axes, an empty one or values that are not finite, and
-    ``Broken`` ``bad_output`` where ``run`` answers in another shape, dtype or label than the contract's.
+    Raises ``Refused`` ``not_a_volume`` for other axes than the contract's, an empty one or values that are not finite,
+    and ``Broken`` ``bad_output`` where ``run`` answers in another shape, dtype or label than the contract's.
     """
-    if images.ndim != 4 or 0 in images.shape:
-        raise Refused("not_a_volume", "The images are not a stack of phases and slices with pixels.")
+    _check_axes(images.shape, contract.prepare)
     phases, slices = images.shape[:2]
-    chosen = _spread(phases, contract.prepare.coarse_phases)
-    work = _Pass(contract, run, progress, total=slices * (len(chosen) + phases))
-    coarse = np.zeros(images.shape[1:], dtype=bool)
-    for phase in chosen:
-        coarse |= work.volume(images[phase], whole_square(*images.shape[2:])) > 0
+    looked_at = _spread(phases, contract.prepare.coarse_phases) if contract.prepare.view == "heart" else []
+    work = _Pass(contract, run, progress, total=slices * (len(looked_at) + phases))
+    rows, columns = images.shape[2:4]
+    whole = whole_square(rows, columns, pixel_aspect(pixel_mm))
+    coarse = np.zeros(images.shape[1:4], dtype=bool)
+    for phase in looked_at:
+        coarse |= work.volume(images[phase], whole) > 0
     heart, _ = largest_component(coarse)
-    square = heart_square(heart, contract.prepare)
-    labels = np.empty(images.shape, dtype=np.uint8)
+    square = answer_square(heart, contract.prepare, pixel_mm)
+    labels = np.empty(images.shape[:4], dtype=np.uint8)
     pieces, places, values = [], [], []
     for phase in range(phases):
         raw = work.volume(images[phase], square)
-        labels[phase], found = keep_heart(raw)
+        labels[phase], left = keep_largest(raw)
         changed = np.flatnonzero(raw != labels[phase])
-        pieces.append(found)
+        pieces.append(left)
         places.append(changed + phase * raw.size)
         values.append(raw.reshape(-1)[changed])
-    return Segmented(labels, square, bool(heart.any()), tuple(pieces), np.concatenate(places), np.concatenate(values))
+    found = bool(heart.any() if looked_at else labels.any())
+    return Segmented(labels, square, found, tuple(pieces), np.concatenate(places), np.concatenate(values))
 
 
-def keep_heart(labels: Masks) -> tuple[Masks, Pieces]:
+def keep_largest(labels: Masks) -> tuple[Masks, Pieces]:
     """Keep of labels [slice, row, column] what lies in the largest 26-connected component of their union."""
     kept, sizes = largest_component(labels > 0)
     share = sizes[0] / sum(sizes) if sizes else 1.0
@@ -117,14 +131,15 @@ class _Pass:
 
     def volume(self, volume: NDArray[np.generic], square: Square) -> Masks:
         """Return labels uint8 [slice, row, column] of one volume of that shape, seen through ``square``."""
-        labels = np.empty(volume.shape, dtype=np.uint8)
+        if not all(np.isfinite(plane).all() for plane in volume):
+            raise Refused("not_a_volume", "The images hold values that are not finite numbers.")
+        labels = np.empty(volume.shape[:3], dtype=np.uint8)
+        ends = grey_ends(volume, square, self.contract.prepare)
         for start in range(0, len(volume), BATCH):
             part = volume[start : start + BATCH]
-            if not np.isfinite(part).all():
-                raise Refused("not_a_volume", "The images hold values that are not finite numbers.")
-            answer = self.run(prepare_slices(part, square, self.contract.prepare))
+            answer = self.run(prepare_slices(part, square, self.contract.prepare, ends))
             self._check(answer, len(part))
-            labels[start : start + BATCH] = restore_slices(answer, square, *volume.shape[1:])
+            labels[start : start + BATCH] = restore_slices(answer, square, *volume.shape[1:3])
             self.done += len(part)
             if self.progress:
                 self.progress(self.done, self.total)
@@ -136,6 +151,13 @@ class _Pass:
             raise Broken("bad_output", f"The model answered {answer.dtype} {answer.shape}, not uint8 {expected}.")
         if answer.size and int(answer.max()) > len(self.contract.labels):
             raise Broken("bad_output", "The model answered a label that its contract does not name.")
+
+
+def _check_axes(shape: tuple[int, ...], prepare: Prepare) -> None:
+    grey = prepare.channels == 1
+    if 0 in shape or len(shape) != (4 if grey else 5) or (not grey and shape[4] != prepare.channels):
+        pixels = "pixels in grey" if grey else "pixels in red, green and blue"
+        raise Refused("not_a_volume", f"The images are not a stack of phases and slices with {pixels}.")
 
 
 def _spread(phases: int, most: int) -> list[int]:

@@ -1,6 +1,7 @@
 """The contract survives the way through its file and says what the task says."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from contracts.errors import Broken, Missing
 from contracts.model_contract import ModelContract, draft_contract, file_sha256, read_contract
-from contracts.prepare import Prepare
+from contracts.prepare import Prepare, prepare_for
 from contracts.tasks import LABELS, Task
 
 
@@ -32,6 +33,20 @@ def test_shapes_follow_from_prepare() -> None:
     assert contract.input.shape == (1, 96, 96)
     assert contract.output.shape == (288, 288)
     assert (contract.input.dtype, contract.output.dtype) == ("float32", "uint8")
+
+
+@pytest.mark.parametrize(("task", "channels"), [(Task.CARDIAC, 1), (Task.PROSTATE, 1), (Task.SKIN, 3)])
+def test_a_student_of_photographs_takes_colours(task: Task, channels: int) -> None:
+    contract = draft_contract(task, prepare_for(task))
+    assert contract.input.shape == (channels, 128, 128)
+    assert contract.output.shape == (256, 256)
+
+
+def test_a_contract_written_before_there_were_other_views_is_one_of_hearts() -> None:
+    contract = draft_contract(Task.CARDIAC, Prepare())
+    plain = json.loads(contract.to_json())
+    del plain["prepare"]["view"], plain["prepare"]["centre_mm"]
+    assert ModelContract.from_json(json.dumps(plain)) == contract
 
 
 def test_a_contract_cannot_be_changed() -> None:

@@ -5,18 +5,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from contracts.prepare import (
     Prepare,
     Square,
+    answer_square,
+    grey_ends,
     heart_square,
     largest_component,
+    pixel_aspect,
+    prepare_for,
     prepare_slices,
     restore_slices,
     scale_grey,
     whole_square,
 )
 from contracts.scores import dice
+from contracts.tasks import Task
 
 LINEAR = Prepare(low_percentile=0, high_percentile=100, high_value=1)
 sizes = st.integers(61, 301)
@@ -159,3 +165,110 @@ def test_no_component_in_an_empty_mask() -> None:
     kept, found = largest_component(np.zeros((2, 4, 4), dtype=bool))
     assert not kept.any()
     assert found == ()
+
+
+CENTRE, PHOTOGRAPH = prepare_for(Task.PROSTATE), prepare_for(Task.SKIN)
+
+
+def test_each_task_has_its_decision_and_takes_changes() -> None:
+    assert prepare_for(Task.CARDIAC) == Prepare()
+    assert (CENTRE.view, CENTRE.channels, CENTRE.centre_mm) == ("centre", 1, 135)
+    assert (PHOTOGRAPH.view, PHOTOGRAPH.channels) == ("photograph", 3)
+    assert prepare_for(Task.SKIN, input_side=96) == PHOTOGRAPH.model_copy(update={"input_side": 96})
+    with pytest.raises(ValidationError):
+        prepare_for(Task.SKIN, input_sides=96)
+
+
+@given(rows=sizes, columns=sizes, row_mm=st.floats(0.3, 2), column_mm=st.floats(0.3, 2))
+def test_the_centre_square_is_one_in_millimetres(rows: int, columns: int, row_mm: float, column_mm: float) -> None:
+    square = answer_square(np.zeros((1, rows, columns), bool), CENTRE, (row_mm, column_mm))
+    assert (square.row, square.column) == ((rows - 1) / 2, (columns - 1) / 2)
+    assert square.side * row_mm == pytest.approx(135)
+    assert square.width * column_mm == pytest.approx(135)
+
+
+def test_without_a_spacing_the_centre_square_is_a_share_of_the_slice() -> None:
+    """192 mm is what a prostate is scanned with as a rule: 0.7 of it is the same square."""
+    assert answer_square(np.zeros((1, 320, 384), bool), CENTRE) == Square(159.5, 191.5, 0.7 * 320)
+
+
+def test_the_photograph_is_squashed_as_a_whole() -> None:
+    """Its four quarters become the four quarters of what the network sees, whatever its shape and pixel spacing."""
+    photograph = np.zeros((1, 60, 101, 3), dtype=np.uint8)
+    photograph[:, 30:, :51, 0] = photograph[:, :30, 51:, 1] = photograph[:, 30:, 51:, 2] = 255
+    square = answer_square(np.zeros((1, 60, 101), bool), PHOTOGRAPH, (0.1, 0.3))
+    assert square.side == 60
+    assert square.width == pytest.approx(101)
+    seen = prepare_slices(photograph, square, PHOTOGRAPH, grey_ends(photograph, square, PHOTOGRAPH))
+    assert seen.shape == (1, 3, 128, 128)
+    assert seen.dtype == np.float32
+    quarters = seen.reshape(3, 2, 64, 2, 64)[:, :, 8:-8, :, 8:-8]
+    np.testing.assert_allclose(quarters[0], np.array([[0, 0], [1, 0]])[:, None, :, None] * np.ones(quarters[0].shape))
+    np.testing.assert_allclose(quarters[1], np.array([[0, 1], [0, 0]])[:, None, :, None] * np.ones(quarters[1].shape))
+    np.testing.assert_allclose(quarters[2], np.array([[0, 0], [0, 1]])[:, None, :, None] * np.ones(quarters[2].shape))
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=sizes, columns=sizes, turn=st.floats(0.3, 0.7), size=st.floats(0.14, 0.3), stretch=st.floats(0.75, 1.3))
+def test_a_lesion_survives_being_squashed(rows: int, columns: int, turn: float, size: float, stretch: float) -> None:
+    truth = ellipse(rows, columns, turn * rows, (1 - turn) * columns, size * rows, size * stretch * columns)
+    square = answer_square(truth[None], PHOTOGRAPH)
+    photograph = np.repeat(truth[None, :, :, None] * np.uint8(255), 3, axis=3)
+    prepared = prepare_slices(photograph, square, PHOTOGRAPH, grey_ends(photograph, square, PHOTOGRAPH))
+    found = restore_slices(enlarged(prepared[:, :1], 256), square, rows, columns)[0]
+    assert dice(found == 1, truth) >= 0.95
+
+
+@settings(max_examples=20, deadline=None)
+@given(times=st.sampled_from([2, 3]), size=st.floats(0.05, 0.2), across=st.booleans())
+def test_pixels_that_are_not_square_show_the_same_heart(times: int, size: float, across: bool) -> None:
+    """A slice of which each row (or column) is written several times, with its spacing, is the same slice."""
+    heart = ellipse(150, 150, 66, 81, 150 * size, 120 * size)
+    picture = np.random.default_rng(0).random(heart.shape).astype(np.float32) + heart
+    axis, pixel_mm = (1, (1.0, 1 / times)) if across else (0, (1 / times, 1.0))
+    wide, wide_heart = picture.repeat(times, axis=axis), heart.repeat(times, axis=axis)
+    plain, stretched = answer_square(heart[None], Prepare()), answer_square(wide_heart[None], Prepare(), pixel_mm)
+    assert stretched.aspect == pytest.approx(times if across else 1 / times)
+    here = prepare_slices(picture[None], plain, Prepare())
+    there = prepare_slices(wide[None], stretched, Prepare())
+    assert np.abs(here - there).mean() < 0.05
+    rows, columns = wide.shape
+    whole = whole_square(rows, columns, pixel_aspect(pixel_mm))
+    assert whole.side * pixel_mm[0] == pytest.approx(150)
+    assert whole.width * pixel_mm[1] == pytest.approx(150)
+
+
+def test_one_grey_scale_for_a_volume_keeps_slices_apart_in_brightness() -> None:
+    volume = np.random.default_rng(0).integers(0, 1000, (5, 40, 50)).astype(np.int16)
+    volume[3] //= 2
+    square = answer_square(np.zeros(volume.shape, bool), CENTRE)
+    ends = grey_ends(volume, square, CENTRE)
+    together = prepare_slices(volume, square, CENTRE, ends)
+    assert together[3].mean() == pytest.approx(together[2].mean() / 2, rel=0.05)
+    np.testing.assert_array_equal(together[3:4], prepare_slices(volume[3:4], square, CENTRE, ends))
+
+
+@given(gain=st.floats(0.1, 50), offset=st.integers(-500, 500))
+def test_the_grey_scale_of_a_volume_forgets_gain_and_offset(gain: float, offset: int) -> None:
+    volume = np.random.default_rng(0).random((2, 30, 30)).astype(np.float32)
+    changed = (volume * gain + offset).astype(np.float32)
+    square = answer_square(np.zeros(volume.shape, bool), CENTRE)
+    one, two = (prepare_slices(v, square, CENTRE, grey_ends(v, square, CENTRE)) for v in (volume, changed))
+    np.testing.assert_allclose(one, two, atol=2e-3 if gain > 1 else 2e-2)
+
+
+def test_the_grey_scale_is_that_of_the_square() -> None:
+    """A crop of it, with the spacing, gives the same picture as the whole field of view with a bright arm in it."""
+    whole = np.random.default_rng(0).integers(0, 800, (3, 320, 320)).astype(np.uint16)
+    whole[:, :, :20] = 4000
+    cut = whole[:, 47:-47, 47:-47]
+    pixel_mm = (0.6, 0.6)
+    squares = [answer_square(np.zeros(v.shape, bool), CENTRE, pixel_mm) for v in (whole, cut)]
+    ends = [grey_ends(v, square, CENTRE) for v, square in zip((whole, cut), squares, strict=True)]
+    assert ends[0] == ends[1]
+    there, here = (prepare_slices(v, s, CENTRE, e) for v, s, e in zip((whole, cut), squares, ends, strict=True))
+    np.testing.assert_allclose(there, here, atol=1e-5)
+
+
+def test_a_square_beside_the_slice_still_has_a_grey_scale() -> None:
+    assert grey_ends(np.full((1, 9, 9), 3.0), Square(-50, 80, 4), CENTRE) == (3.0, 3.0)

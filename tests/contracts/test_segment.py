@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import Broken, Refused
 from contracts.model_contract import draft_contract
-from contracts.prepare import Prepare
+from contracts.prepare import Prepare, prepare_for
 from contracts.scores import dice
 from contracts.segment import BATCH, segment
 from contracts.tasks import Task
@@ -39,7 +39,7 @@ def cine(
 def test_a_centred_heart_is_found() -> None:
     images, truth = cine()
     found = segment(images, CONTRACT, bright)
-    assert found.heart_found
+    assert found.found
     assert found.labels.dtype == np.uint8
     assert found.labels.shape == images.shape
     assert dice(found.labels == 3, truth == 3) > 0.95
@@ -129,7 +129,7 @@ def test_the_labels_before_the_filter_can_be_had_again() -> None:
 
 def test_nothing_found_is_said() -> None:
     found = segment(np.zeros((2, 3, 50, 60)), CONTRACT, bright)
-    assert not found.heart_found
+    assert not found.found
     assert not found.labels.any()
     assert [(piece.count, piece.largest_share) for piece in found.pieces] == [(0, 1.0), (0, 1.0)]
 
@@ -197,6 +197,69 @@ def test_the_coarse_pass_looks_at_phases_spread_over_the_cycle() -> None:
         if not 10 <= phase < 15:
             images[phase] = 0
     found = segment(images, CONTRACT, bright)
-    assert found.heart_found
+    assert found.found
     assert (found.labels[10:15] == 3).any(axis=(1, 2, 3)).all()
     assert not found.labels[:10].any()
+
+
+def test_a_prostate_is_looked_at_once_in_the_centre() -> None:
+    contract = draft_contract(Task.PROSTATE, prepare_for(Task.PROSTATE))
+    images, truth = cine(150, 160, 75, 80, phases=1, slices=5)
+    images[:, 2] //= 2
+    shown: list[NDArray[np.float32]] = []
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.uint8]:
+        shown.append(batch)
+        return (batch[:, 0] > 0.2).astype(np.uint8).repeat(2, axis=1).repeat(2, axis=2)
+
+    found = segment(images, contract, run, pixel_mm=(1.0, 1.0))
+    assert sum(len(batch) for batch in shown) == 5
+    assert (found.square.side, found.found) == (135, True)
+    assert dice(found.labels == 1, truth > 0) > 0.95
+    assert shown[0][2].max() == pytest.approx(0.5, abs=0.05)
+
+
+def test_photographs_are_phases_of_one_slice_and_each_keeps_its_largest_lesion() -> None:
+    contract = draft_contract(Task.SKIN, prepare_for(Task.SKIN))
+    photographs = np.full((3, 1, 90, 140, 3), 200, dtype=np.uint8)
+    photographs[:, :, 20:60, 30:90] = (90, 40, 30)
+    photographs[1, :, 70:80, 110:120] = (90, 40, 30)
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.uint8]:
+        assert batch.shape == (1, 3, 128, 128)
+        return (batch[:, 1] < 0.5).astype(np.uint8).repeat(2, axis=1).repeat(2, axis=2)
+
+    found = segment(photographs, contract, run)
+    assert found.labels.shape == (3, 1, 90, 140)
+    assert [piece.count for piece in found.pieces] == [1, 2, 1]
+    for labels in found.labels[:, 0]:
+        assert dice(labels[20:60, 30:90] == 1, np.ones((40, 60), bool)) > 0.97
+        assert labels.sum() == labels[19:61, 29:91].sum()
+    assert found.raw()[1, 0, 75, 115] == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"), [(Task.SKIN, (1, 1, 9, 9)), (Task.SKIN, (1, 1, 9, 9, 4)), (Task.PROSTATE, (1, 1, 9, 9, 3))]
+)
+def test_grey_for_colour_and_colour_for_grey_are_refused(task: Task, shape: tuple[int, ...]) -> None:
+    with pytest.raises(Refused, match="red, green" if task is Task.SKIN else "grey") as caught:
+        segment(np.zeros(shape), draft_contract(task, prepare_for(task)), bright)
+    assert caught.value.code == "not_a_volume"
+
+
+def test_a_prostate_with_values_that_are_no_numbers_is_refused() -> None:
+    images = np.zeros((1, 2, 9, 9))
+    images[0, 1, 4, 4] = np.nan
+    with pytest.raises(Refused, match="not finite"):
+        segment(images, draft_contract(Task.PROSTATE, prepare_for(Task.PROSTATE)), bright)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_pixels_that_are_not_square_give_the_same_answer(times: int) -> None:
+    images, truth = cine(phases=2, slices=2)
+    wide = images.repeat(times, axis=3)
+    plain = segment(images, CONTRACT, bright)
+    found = segment(wide, CONTRACT, bright, pixel_mm=(1.5, 1.5 / times))
+    assert found.square.side == pytest.approx(plain.square.side, rel=0.05)
+    for value in (2, 3):
+        assert dice(found.labels == value, truth.repeat(times, axis=3) == value) > 0.93
