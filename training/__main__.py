@@ -63,7 +63,7 @@ def evaluate(
         chosen = chosen_checkpoint(checkpoint, threads)
     else:
         chosen = chosen_model(repository or TrainingSettings().model_repository, str(model), threads)
-    answer = evaluation(task, folder, list_file, chosen)
+    answer = evaluation(task, folder, list_file, chosen, people)
     people.print(_table(answer))
     if as_json:
         print(json.dumps(answer, indent=2))
@@ -72,12 +72,22 @@ def evaluate(
 def _table(answer: dict[str, Any]) -> Table:
     names = list(answer["dice"])
     low, high = answer["mean_dice_95"]
-    table = Table(title=f"{answer['model']} on {answer['list']}: {answer['mean_dice']:.3f} [{low:.3f}, {high:.3f}]")
-    for heading in ("volume", *names):
+    mean = f"mean Dice {answer['mean_dice']:.3f} [{low:.3f}, {high:.3f}]"
+    table = Table(title=f"{answer['model']} on {answer['list']}: {mean}")
+    for heading in ("volume", *names, "HD95 voxels", "pieces", "holes"):
         table.add_column(heading)
+
+    def add(heading: str, dice: dict[str, float], distances: dict[str, float], *counts: str) -> None:
+        distance = sum(distances.values()) / len(distances)
+        table.add_row(heading, *(f"{dice[name]:.3f}" for name in names), f"{distance:.2f}", *counts)
+
     for case in answer["cases"]:
-        table.add_row(case["id"], *(f"{case['dice'][name]:.3f}" for name in names))
-    table.add_row("mean", *(f"{answer['dice'][name]:.3f}" for name in names))
+        add(case["id"], case["dice"], case["hd95_vox"], str(case["components"]), str(case["holes"]))
+    table.add_section()
+    add("mean", answer["dice"], answer["hd95_vox"], f"{answer['components']:.2f}", f"{answer['holes']:.2f}")
+    table.add_row("before the component filter", *(f"{answer['dice_raw'][name]:.3f}" for name in names))
+    for protocol, figures in answer["protocols"].items():
+        add(f"protocol {protocol}", figures["dice"], figures["hd95_vox"])
     return table
 
 

@@ -1,19 +1,24 @@
 """The protocol through ``segment``: a network that is right scores 1, and each phase is scored by itself."""
 
+import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 
 from contracts.cases import Case, Listed, cardiac_frames, read_list
-from contracts.errors import Missing, Usage
+from contracts.errors import Missing, Refused, Usage
 from contracts.model_contract import draft_contract
 from contracts.prepare import Prepare
+from contracts.scores import dice
 from contracts.tasks import Task
 from training.evaluation.answer import chosen_model, evaluation
-from training.evaluation.cardiac import evaluate_cardiac, summary
+from training.evaluation.benchmark import ssl4mis_labels
+from training.evaluation.cardiac import evaluate_cardiac, score_volume, summary
 from training.evaluation.overlay import save_overlay
 from training.settings import data_folder
 
@@ -51,13 +56,59 @@ def test_only_the_listed_phases_are_scored_but_the_patient_is_seen_whole() -> No
     assert seen == [(2, 3, 90, 100)]
 
 
+AGREED = {"cases", "mean_dice", "mean_dice_95", "dice", "mean_dice_raw", "dice_raw", "mean_hd95_vox", "hd95_vox"}
+COUNTS = {"components", "holes", "missed"}
+
+
 def test_the_answer_has_the_agreed_names() -> None:
     answer = summary(evaluate_cardiac([readable("patient001"), readable("patient002")], CONTRACT, by_grey))
-    assert set(answer) == {"cases", "mean_dice", "mean_dice_95", "dice"}
+    assert set(answer) == AGREED | COUNTS
+    assert json.loads(json.dumps(answer)) == answer
+    assert set(answer["cases"][0]) == {"id", "dice", "dice_raw", "hd95_vox"} | COUNTS  # type: ignore[index]
     assert [case["id"] for case in answer["cases"]][::2] == ["patient001_frame01", "patient002_frame01"]  # type: ignore[attr-defined]
     assert set(answer["dice"]) == {"rv", "myo", "lv"}  # type: ignore[call-overload]
     mean = np.mean([list(case["dice"].values()) for case in answer["cases"]])  # type: ignore[attr-defined]
     assert answer["mean_dice"] == pytest.approx(mean)
+
+
+def test_an_island_is_counted_and_costs_the_raw_mask_only() -> None:
+    """What the filter takes away is in the raw figures, what it leaves in those of the mask that is served."""
+    case = readable()
+    spotted = case.labels[0].copy()
+    spotted[1, 80:84, 90:94] = 2
+    spotted[1, 45, 60] = 0
+    score = score_volume("patient001_frame01", case.labels[0], spotted, case.labels[0], ("rv", "myo", "lv"))
+    assert (score.components, score.holes, score.missed) == (1, 1, 0)
+    assert score.mean == 1
+    assert score.dice_raw["rv"] == 1
+    assert max(score.dice_raw["myo"], score.dice_raw["lv"]) < 1
+    assert score.hd95_vox == {"rv": 0, "myo": 0, "lv": 0}
+
+
+def test_a_structure_that_was_missed_or_made_up_is_counted() -> None:
+    case = readable()
+    without = np.where(case.labels[0] == 1, 0, case.labels[0]).astype(np.uint8)
+    diagonal = np.linalg.norm(case.labels[0].shape)
+    for labels, truth in ((without, case.labels[0]), (case.labels[0], without)):
+        score = score_volume("patient001_frame01", labels, labels, truth, ("rv", "myo", "lv"))
+        assert score.missed == 1
+        assert score.dice["rv"] == 0
+        assert score.hd95_vox["rv"] == pytest.approx(diagonal)
+    assert summary([score])["missed"] == 1
+
+
+@pytest.mark.parametrize("shape", [(90, 100), (256, 256), (300, 180)])
+def test_the_benchmark_looks_at_whole_slices_in_their_own_shape(shape: tuple[int, int]) -> None:
+    """A right network under the benchmark's protocol loses what halving a slice loses, and nothing is shifted."""
+    labels = np.zeros((2, 20, *shape), dtype=np.uint8)
+    rows, columns = (slice(round(0.3 * side), round(0.7 * side)) for side in shape)
+    labels[:, :, rows, columns] = 3
+    found = ssl4mis_labels(labels.astype(np.uint16) * 100, CONTRACT, by_grey)
+    assert found.shape == labels.shape
+    assert found.dtype == np.uint8
+    assert dice(found == 3, labels == 3) > 0.95
+    centres = [np.argwhere(mask == 3).mean(axis=0) for mask in (found, labels)]
+    np.testing.assert_allclose(*centres, atol=0.6)
 
 
 def test_a_whole_evaluation_on_a_folder(acdc_layout: Path) -> None:
@@ -66,6 +117,41 @@ def test_a_whole_evaluation_on_a_folder(acdc_layout: Path) -> None:
     assert answer["model"] == "x:1"
     assert answer["list"] == "train.txt"
     assert len(answer["cases"]) == 4
+    assert set(answer) == {"task", "model", "digest", "list", "protocols"} | AGREED | COUNTS
+    assert set(answer["protocols"]["ssl4mis"]) == {"mean_dice", "dice", "mean_hd95_vox", "hd95_vox", "missed"}
+    assert json.loads(json.dumps(answer)) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "code"),
+    [
+        ("patient001\npatient200\n", Missing, "no_case"),
+        ("\n# nobody\n", Refused, "bad_list"),
+        ("lesion_1\n", Refused, "bad_list"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said_before_the_first_patient_is_run(
+    text: str, kind: type[Exception], code: str, acdc_layout: Path, tmp_path: Path
+) -> None:
+    def never(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+        raise AssertionError("the network ran")
+
+    (tmp_path / "some.list").write_text(text, "utf-8")
+    with pytest.raises(kind) as caught:
+        evaluation(Task.CARDIAC, acdc_layout, tmp_path / "some.list", ("x", "", CONTRACT, never))
+    assert caught.value.code == code  # type: ignore[attr-defined]
+    with pytest.raises(Missing) as absent:
+        evaluation(Task.CARDIAC, tmp_path, acdc_layout / "lists" / "val.txt", ("x", "", CONTRACT, never))
+    assert absent.value.code == "other_layout"
+
+
+def test_people_see_how_far_it_has_come(acdc_layout: Path) -> None:
+    """The bar goes to the console for people and leaves nothing behind."""
+    seen = io.StringIO()
+    console = Console(file=seen, force_terminal=True, width=100)
+    evaluation(Task.CARDIAC, acdc_layout, acdc_layout / "lists" / "train.txt", ("x:1", "", CONTRACT, by_grey), console)
+    assert "x:1 on train.txt" in seen.getvalue()
+    assert "100%" in seen.getvalue()
 
 
 def test_other_tasks_are_turned_away(acdc_layout: Path) -> None:

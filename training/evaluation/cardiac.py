@@ -1,14 +1,15 @@
-"""The cardiac protocol: each patient's two phases as one stack through ``segment``, Dice per volume and structure."""
+"""The cardiac protocol: each patient's two phases as one stack through ``segment``, scored per volume and structure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from contracts.cases import Case, Listed, phases_of
 from contracts.model_contract import ModelContract
 from contracts.prepare import Masks
-from contracts.scores import bootstrap_mean, dice_by_label
+from contracts.scores import bootstrap_mean, dice_by_label, hd95_by_label, holes, stray_components
 from contracts.segment import Run, segment
 from contracts.tasks import label_names
 
@@ -17,15 +18,43 @@ Seen = Callable[[Case, Masks], None]
 
 @dataclass(frozen=True)
 class VolumeScore:
-    """Dice of each structure over one volume (fractions); ``name`` is the frame's, ``patient010_frame01``."""
+    """What one volume scored; ``name`` is the frame's, ``patient010_frame01``.
+
+    ``dice`` (fractions) and ``hd95_vox`` (voxels) of each structure are those of the mask that is served; ``dice_raw``,
+    ``components`` (pieces apart from the largest of their structure) and ``holes`` (patches of background that the
+    structures enclose) are those before the component filter. ``missed`` counts structures that are in one of
+    prediction and truth only: their distance is the diagonal of the volume.
+    """
 
     name: str
     dice: dict[str, float]
+    dice_raw: dict[str, float]
+    hd95_vox: dict[str, float]
+    components: int
+    holes: int
+    missed: int
 
     @property
     def mean(self) -> float:
-        """Mean over the structures."""
+        """Mean Dice over the structures."""
         return float(np.mean(list(self.dice.values())))
+
+
+def score_volume(name: str, labels: Masks, raw: Masks, truth: Masks, structures: Sequence[str]) -> VolumeScore:
+    """Score labels uint8 [slice, row, column], after and before the component filter, against the truth.
+
+    ``structures[0]`` is the label 1. See ``contracts.scores`` for empty masks.
+    """
+    values = range(1, len(structures) + 1)
+    return VolumeScore(
+        name=name,
+        dice=dice_by_label(labels, truth, structures),
+        dice_raw=dice_by_label(raw, truth, structures),
+        hd95_vox=hd95_by_label(labels, truth, structures),
+        components=stray_components(raw, structures),
+        holes=holes(raw),
+        missed=sum(bool((labels == value).any() != (truth == value).any()) for value in values),
+    )
 
 
 def evaluate_cardiac(
@@ -42,26 +71,50 @@ def evaluate_cardiac(
     scores: list[VolumeScore] = []
     names = label_names(contract.task)
     for case in cases:
-        labels = segment(case.images, contract, run).labels
+        segmented = segment(case.images, contract, run)
+        labels, raw = segmented.labels, segmented.raw()
         if seen:
             seen(case, labels)
         scored = range(len(labels)) if entries is None else phases_of(entries, case)
         scores += [
-            VolumeScore(case.frames[phase], dice_by_label(labels[phase], case.labels[phase], names)) for phase in scored
+            score_volume(case.frames[phase], labels[phase], raw[phase], case.labels[phase], names) for phase in scored
         ]
     return scores
 
 
 def summary(scores: list[VolumeScore]) -> dict[str, object]:
-    """Return the figures of the JSON answer: cases, mean per structure, mean over both with its interval.
+    """Return the figures of the JSON answer: cases, means per structure, means over all with the interval of Dice.
 
     The interval is a bootstrap over patients, since the two volumes of one heart are not independent.
     """
-    names = list(scores[0].dice)
     interval = bootstrap_mean([s.mean for s in scores], [s.name.split("_")[0] for s in scores])
+    raw, distances = _means([s.dice_raw for s in scores]), _means([s.hd95_vox for s in scores])
     return {
-        "cases": [{"id": s.name, "dice": s.dice} for s in scores],
+        "cases": [_case(score) for score in scores],
         "mean_dice": interval.mean,
         "mean_dice_95": [interval.low, interval.high],
-        "dice": {name: float(np.mean([s.dice[name] for s in scores])) for name in names},
+        "dice": _means([s.dice for s in scores]),
+        "mean_dice_raw": float(np.mean(list(raw.values()))),
+        "dice_raw": raw,
+        "mean_hd95_vox": float(np.mean(list(distances.values()))),
+        "hd95_vox": distances,
+        "components": float(np.mean([s.components for s in scores])),
+        "holes": float(np.mean([s.holes for s in scores])),
+        "missed": sum(s.missed for s in scores),
     }
+
+
+def _case(score: VolumeScore) -> dict[str, Any]:
+    return {
+        "id": score.name,
+        "dice": score.dice,
+        "dice_raw": score.dice_raw,
+        "hd95_vox": score.hd95_vox,
+        "components": score.components,
+        "holes": score.holes,
+        "missed": score.missed,
+    }
+
+
+def _means(each: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
