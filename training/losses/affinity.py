@@ -20,13 +20,17 @@ def refine(p: Tensor, features: Tensor, temperature: float) -> Tensor:
     """
     with torch.autocast(features.device.type, enabled=False):
         p = F.interpolate(p.float(), size=features.shape[-2:], mode="area")
-        alike = F.normalize(features.float().movedim(1, -1).flatten(1, 2), dim=-1)[:, None]
-        shares = p.movedim(1, -1).flatten(1, 2)[:, None]
-        # This is attention with the features as queries and keys. Kernels that hold only pieces of M want values as
-        # wide as the keys: the filling costs less than the memory.
-        filled = F.pad(shares, (0, max(0, alike.shape[-1] - shares.shape[-1])))
-        averaged = F.scaled_dot_product_attention(alike, alike, filled, scale=1 / temperature)
-        return (p + averaged[:, 0, :, : p.shape[1]].mT.reshape(p.shape)) / 2
+        alike, shares = F.normalize(_positions(features), dim=-1), _positions(p)
+        # This is attention with the features as queries and keys. The kernels that hold only pieces of M want values
+        # that are as wide as the keys: the filling costs less than the memory.
+        values = F.pad(shares, (0, max(0, alike.shape[-1] - shares.shape[-1])))
+        averaged = F.scaled_dot_product_attention(alike, alike, values, scale=1 / temperature)[:, 0]
+        return (p + averaged[..., : p.shape[1]].mT.reshape(p.shape)) / 2
+
+
+def _positions(m: Tensor) -> Tensor:
+    """Return a map [batch, channel, row, column] as float32 [batch, 1, position, channel], contiguous."""
+    return m.float().movedim(1, -1).flatten(1, 2)[:, None].contiguous()
 
 
 def intra_loss(strong: Tensor, weak: Tensor, threshold: float) -> Tensor:
