@@ -168,6 +168,8 @@ def asked(seg: Dataset, planes: Iterable[Placed]) -> NDArray[np.uint8]:
         points = plane.points()
         answer = np.zeros(plane.pixels.shape, np.uint8)
         for label, frame in frames:
+            if frame.index(plane.position)[2] > SAME_PLANE_MM:
+                continue
             row, column, away = frame.index(points)
             if away.max() > SAME_PLANE_MM:
                 continue
