@@ -21,7 +21,7 @@ from contracts.stacks import Plane
 from contracts.tasks import LABELS, Code, Label, Task
 from contracts.volumes import Grid
 
-__all__ = ["Provenance", "ResultUids", "read_segmentation", "result_uids", "write_segmentation"]
+__all__ = ["Provenance", "ResultUids", "concept", "read_segmentation", "result_uids", "write_segmentation"]
 
 SERIES_NUMBER = 900
 DERIVED_FRAME_OF_REFERENCE = (
@@ -131,8 +131,8 @@ def _segment(label: Label, uids: ResultUids, provenance: Provenance) -> hd.seg.S
     return hd.seg.SegmentDescription(
         segment_number=label.value,
         segment_label=label.title,
-        segmented_property_category=_concept(label.category),
-        segmented_property_type=_concept(label.type),
+        segmented_property_category=concept(label.category),
+        segmented_property_type=concept(label.type),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
         tracking_uid=uids.tracking_uids[label.name],
@@ -141,7 +141,8 @@ def _segment(label: Label, uids: ResultUids, provenance: Provenance) -> hd.seg.S
     )
 
 
-def _concept(code: Code) -> hd.sr.CodedConcept:
+def concept(code: Code) -> hd.sr.CodedConcept:
+    """Return a code in highdicom's form."""
     return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
@@ -178,7 +179,7 @@ def _supersede(result: Dataset, provenance: Provenance) -> None:
         return
     items = [_instance(uid) for uid in provenance.predecessors]
     for item in items:
-        item.PurposeOfReferenceCodeSequence = [_concept(Code("121360", "DCM", "Replaced report"))]
+        item.PurposeOfReferenceCodeSequence = [concept(Code("121360", "DCM", "Replaced report"))]
     result.ReferencedImageSequence = items
     if provenance.predecessor_series:
         instances = [_instance(uid) for uid in provenance.predecessors]

@@ -145,3 +145,13 @@ def reference(plane: Plane, headers: Mapping[str, Dataset]) -> Dataset:
     if int(header.get("NumberOfFrames") or 1) > 1:
         item.ReferencedFrameNumber = plane.frame
     return item
+
+
+def frames_of(planes: Iterable[Plane], headers: Mapping[str, Dataset]) -> dict[str, list[int] | None]:
+    """Return the instances of some planes with their frames, each once; None for those of one frame only."""
+    frames: dict[str, list[int] | None] = {}
+    for item in (reference(plane, headers) for plane in planes):
+        known = frames.setdefault(item.ReferencedSOPInstanceUID, [] if "ReferencedFrameNumber" in item else None)
+        if known is not None:
+            known.append(int(item.ReferencedFrameNumber))
+    return frames

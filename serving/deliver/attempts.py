@@ -131,14 +131,15 @@ def _note(session: Session, row: Delivery, answer: Answer, now: float, seconds: 
     """Add a history line where the answer is new: an outage of days is one line, not thousands."""
     if answer.sentence[:300] == row.last_answer and answer.verdict is not Verdict.DELIVERED:
         return
-    phase = session.get_one(Result, row.sop_uid).phase
+    result = session.get_one(Result, row.sop_uid)
+    what = f"phase {result.phase}" if result.phase else result.kind.upper()
     session.add(
         History(
             stack_version_id=row.stack_version_id,
             at=now,
             who="segloop",
             event="deliver",
-            reason=f"{row.destination}, phase {phase}, try {row.attempts}: {answer.sentence}"[:500],
+            reason=f"{row.destination}, {what}, try {row.attempts}: {answer.sentence}"[:500],
             seconds=seconds,
         )
     )

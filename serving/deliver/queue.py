@@ -44,7 +44,8 @@ def offer(session: Session, stack: StackVersion, settings: Settings) -> int:
 
     A pair of result and destination is queued once, however often this is called.
     """
-    results = session.scalars(select(Result).where(Result.stack_version_id == stack.id).order_by(Result.phase)).all()
+    mine = select(Result).where(Result.stack_version_id == stack.id)
+    results = session.scalars(mine.order_by(Result.kind, Result.phase)).all()  # a report after what it points at
     places = configured(settings.destinations)
     enqueue(session, stack, results, sources_of(session, stack), places, time.time())
     return outstanding(session, stack.id)
@@ -73,8 +74,8 @@ def enqueue(
 ) -> int:
     """Add the deliveries that are missing and return how many.
 
-    Destinations with ``phases = "ed-es"`` get the end-diastolic and end-systolic phase of the stack's measurements,
-    and every result where the stack has no such phases.
+    Destinations with ``phases = "ed-es"`` get the SEGs of the end-diastolic and end-systolic phase of the stack's
+    measurements, and all of them where the stack has no such phases. Every destination gets what is not of one phase.
     """
     sources = frozenset(sources)
     known = set(

@@ -140,7 +140,8 @@ class History(Base):
 
 
 class Result(Base):
-    """One object made for a stack version. ``kind``: ``seg`` (``phase`` counts from 1)."""
+    """One object made for a stack version. ``kind``: ``seg`` (``phase`` counts from 1) or ``sr`` (``phase`` 0: it is of
+    several phases)."""
 
     __tablename__ = "result"
 

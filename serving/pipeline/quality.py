@@ -6,11 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.measurements import Measurements
 from contracts.segment import Segmented
 from contracts.tasks import LABELS, Task
 
 LEAST_SHARE = 0.75
 """Share of the found voxels that must lie in one piece in the middle phase of all phases, before the filter."""
+
+MOST_FIGURES = 3
+"""Implausible figures that a reason names; the others stand with the measurements."""
 
 LEAST_VOXELS = 20
 """Fewer voxels than this of a structure in a phase count as none: a few pixels are noise, not anatomy."""
@@ -24,8 +28,11 @@ class Doubt:
     sentence: str
 
 
-def doubt(segmented: Segmented, task: Task) -> Doubt | None:
-    """Return the first reason not to deliver a mask by itself, ``None`` where there is none."""
+def doubt(segmented: Segmented, task: Task, figures: Measurements | None = None) -> Doubt | None:
+    """Return the first reason not to deliver a mask by itself, ``None`` where there is none.
+
+    ``figures`` are those of the mask, where its task has some.
+    """
     labels = segmented.labels
     if not (labels > 0).any():
         return Doubt("nothing_found", "No structure was found in any image.")
@@ -33,7 +40,7 @@ def doubt(segmented: Segmented, task: Task) -> Doubt | None:
         found = check(segmented, labels, task)
         if found is not None:
             return found
-    return None
+    return _implausible(figures) if figures else None
 
 
 def _missing_structures(segmented: Segmented, labels: NDArray[np.uint8], task: Task) -> Doubt | None:
@@ -59,6 +66,18 @@ def _at_the_border(segmented: Segmented, labels: NDArray[np.uint8], task: Task) 
     if any((edge > 0).any() for edge in edges):
         return Doubt("at_the_border", "The mask reaches the border of the image: part of the organ lies outside it.")
     return None
+
+
+def _implausible(figures: Measurements) -> Doubt | None:
+    found = [one.words for one in figures.implausible]
+    if not found:
+        return None
+    more = f" and {len(found) - MOST_FIGURES} more" if len(found) > MOST_FIGURES else ""
+    return Doubt(
+        "implausible_measurements",
+        f"No heart measures like this, so the mask is probably wrong: {'; '.join(found[:MOST_FIGURES])}{more}. Compare "
+        "the outlines with the images at end-diastole and end-systole.",
+    )
 
 
 def _phases(empty: Sequence[int], total: int) -> str:

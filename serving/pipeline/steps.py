@@ -5,34 +5,32 @@ A step returns "" to go on, or a word that ends the workflow: the state the stac
 
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from contracts import identifiers
 from contracts.dicom import read_header
-from contracts.errors import Broken, NotYet, Refused, SegloopError, answer_to
-from contracts.measurements import LV, Measurements, measure
+from contracts.errors import Broken, NotYet, SegloopError, answer_to
+from contracts.measurements import LV
 from contracts.pictures import overlay_sheet, thumbnail
 from contracts.segment import segment
-from contracts.segmentations import Provenance, result_uids, write_segmentation
 from contracts.source_headers import check_one_patient
 from contracts.tasks import Task
-from contracts.volumes import Grid, arrange, load
+from contracts.volumes import arrange, load
 from serving import faults
 from serving.archive import Archive
 from serving.deliver import offer
 from serving.engines.pool import EnginePool
 from serving.index.database import Database
-from serving.index.models import Instance, Result, StackVersion
+from serving.index.models import Instance, StackVersion
 from serving.index.receipts import drop_other_results
 from serving.observe import SECONDS, log
 from serving.pipeline import quality
 from serving.pipeline.progress import Board
-from serving.pipeline.settle import record_text, stack_of
+from serving.pipeline.results import SEG, SR, measured, provenance_of, reports, segmentations
+from serving.pipeline.settle import stack_of
 from serving.pipeline.states import move, note_step
 from serving.pipeline.work import WorkFolder
 from serving.receive.ingest import Intake
@@ -111,7 +109,7 @@ class Steps:
         engine = self._engines.serving(task)
         with self._board.watching(stack_id) as note:
             segmented = segment(images, engine.contract, engine.run, note)
-        figures = _measure(segmented.labels, grid, task)
+        figures = measured(segmented.labels, grid, task)
         measurements = figures.to_json() if figures else {}
         faults.point("predict:inside")
         folder.save_labels(segmented.labels)
@@ -119,7 +117,7 @@ class Steps:
         marked = {"ED": measurements.get("ed_phase"), "ES": measurements.get("es_phase")}
         folder.save_picture("overlay.png", overlay_sheet(images, segmented.labels, task, marked=marked))
         folder.save_picture("thumbnail.png", thumbnail(images, segmented.labels, task))
-        doubt = quality.doubt(segmented, task)
+        doubt = quality.doubt(segmented, task, figures)
         with self._db.write() as session:
             version = session.get_one(StackVersion, stack_id)
             version.model = {
@@ -141,24 +139,26 @@ class Steps:
         return GO_ON
 
     def write(self, stack_id: int) -> str:
-        """Write one SEG a phase into the archive. Phases without any structure have none."""
+        """Write one SEG a phase into the archive, then the report of the measurements, which points at them.
+
+        Phases without any structure have none; without end-diastole and end-systole there is no report.
+        """
         folder = WorkFolder(self._settings.home, stack_id)
         labels, grid = folder.labels(), folder.grid()
         with self._db.read() as session:
             version = session.get_one(StackVersion, stack_id)
             stack_of(session, version)  # revised since it was read: the mask is not that of the headers any more
             paths = _paths(session, self._archive, version)
-            provenance = _provenance(version, _predecessors(session, version))
+            for_seg, for_sr = (provenance_of(session, version, kind) for kind in (SEG, SR))
         headers = {uid: read_header(path) for uid, path in paths.items()}
         check_one_patient(headers.values())
-        phases = [phase for phase in range(grid.phases) if (labels[phase] > 0).any()]
-        uids = {phase: result_uids(provenance, phase).sop_uid for phase in phases}
-        for phase, sop_uid in uids.items():
-            payload = write_segmentation(labels[phase], grid, phase, headers, provenance)
-            self._intake.keep_result(payload, stack_id, sop_uid, phase + 1)
+        kept = []
+        for made in chain(segmentations(labels, grid, headers, for_seg), reports(labels, grid, headers, for_sr)):
+            self._intake.keep_result(made.payload, stack_id, made.sop_uid, made.phase, made.kind)
+            kept.append(made.sop_uid)
             faults.point("write:inside")
         with self._db.write() as session:
-            drop_other_results(session, stack_id, uids.values())
+            drop_other_results(session, stack_id, kept)
         folder.drop_work()
         return GO_ON
 
@@ -213,12 +213,6 @@ def _superseded() -> NotYet:
     return NotYet("superseded", "A later version of this stack took its place.")
 
 
-def _measure(labels: NDArray[np.uint8], grid: Grid, task: Task) -> Measurements | None:
-    if task is not Task.CARDIAC:
-        return None
-    return measure(labels, grid.voxel_mm3)
-
-
 def _paths(session: Session, archive: Archive, version: StackVersion) -> dict[str, Path]:
     rows = session.execute(
         select(Instance.sop_uid, Instance.key).where(
@@ -228,44 +222,3 @@ def _paths(session: Session, archive: Archive, version: StackVersion) -> dict[st
         )
     )
     return {sop_uid: archive.path(key) for sop_uid, key in rows}
-
-
-def _predecessors(session: Session, version: StackVersion) -> list[tuple[str, str]]:
-    """(SOP Instance UID, series UID) of the results that these replace, in order of phase.
-
-    They are those of the latest earlier version that has any: the one just before may have been overtaken unanswered.
-    """
-    of_stack = (StackVersion.study_uid == version.study_uid, StackVersion.key == version.key)
-    answered = (
-        select(func.max(StackVersion.version))
-        .join(Result, Result.stack_version_id == StackVersion.id)
-        .where(*of_stack, StackVersion.version < version.version)
-    )
-    rows = session.execute(
-        select(Result.sop_uid, Instance.series_uid)
-        .join(StackVersion, StackVersion.id == Result.stack_version_id)
-        .join(Instance, Instance.key == Result.key)
-        .where(*of_stack, StackVersion.version == answered.scalar_subquery())
-        .order_by(Result.phase)
-    )
-    return [(sop_uid, series_uid) for sop_uid, series_uid in rows]
-
-
-def _provenance(version: StackVersion, predecessors: list[tuple[str, str]]) -> Provenance:
-    model = version.model
-    at = version.completeness["at"]
-    if not isinstance(at, int | float):
-        raise Refused("no_record", "The record of completeness has no time.")
-    return Provenance(
-        task=Task(version.task),
-        algorithm_name=f"{identifiers.MANUFACTURER} {model['name']}",
-        algorithm_version=str(model["version"]),
-        model_digest=str(model["digest"]),
-        variant=str(model["variant"]),
-        stack_digest=version.digest,
-        completed_at=float(at),
-        completeness=record_text(version),
-        revision=1,
-        predecessors=tuple(sop_uid for sop_uid, _ in predecessors),
-        predecessor_series=predecessors[0][1] if predecessors else "",
-    )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from contracts.measurements import measure
 from contracts.prepare import Square
 from contracts.segment import Pieces, Segmented
 from contracts.tasks import LABELS, Task
@@ -69,3 +70,27 @@ def test_a_mask_at_the_border_is_held(edge):
 def test_a_task_of_one_label_is_judged_by_its_own_labels():
     labels = (heart() > 0).astype(np.uint8)
     assert doubt(found(labels), Task.PROSTATE) is None
+
+
+def test_implausible_figures_are_held_and_told_with_their_limits():
+    labels = heart()
+    labels[1, ..., 12:20, 16:18] = 2
+    assert doubt(found(labels), Task.CARDIAC, measure(labels, 250.0)) is None
+    still = measure(heart(), 250.0)
+    reason = doubt(found(heart()), Task.CARDIAC, still)
+    assert reason is not None
+    assert reason.code == "implausible_measurements"
+    assert "ejection fraction 0.0 % (5 to 90); stroke volume 0.0 mL (5 to 300)" in reason.sentence
+
+
+def test_a_reason_names_few_figures_and_fits_its_column():
+    reason = doubt(found(heart()), Task.CARDIAC, measure(heart(), 0.1))
+    assert reason is not None
+    assert "and 2 more" in reason.sentence
+    assert len(reason.sentence) < 500
+
+
+def test_what_is_seen_in_the_mask_is_said_before_its_figures():
+    labels = heart()
+    labels[..., 0, :] = 2
+    assert doubt(found(labels), Task.CARDIAC, measure(labels, 0.1)) == doubt(found(labels), Task.CARDIAC)

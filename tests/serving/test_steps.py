@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from highdicom.sr import srread
 from pydicom import dcmread
 from sqlalchemy import select
 
@@ -20,9 +21,10 @@ from tests.serving.parts import Parts
 
 
 class Painter:
-    """An engine whose answer is known: the same heart in every slice, or nothing, or an error.
+    """An engine whose answer is known: a heart with the same cavity in every slice, or nothing, or an error.
 
-    It stands in for a network, whose answer to made-up images nobody knows beforehand.
+    It stands in for a network, whose answer to made-up images nobody knows beforehand. The heart beats: it is asked
+    for the two phases of the cine in turns, and the second one has a cavity of half the size. A "still" one does not.
     """
 
     provider, why = "none", "a test"
@@ -30,17 +32,18 @@ class Painter:
     def __init__(self, answer="heart"):
         self.contract = draft_contract(Task.CARDIAC, Prepare(), version=1).model_copy(update={"model_sha256": "0" * 64})
         self.answer = answer
+        self.asked = 0
 
     def run(self, batch):
         if isinstance(self.answer, Exception):
             raise self.answer
         labels = np.zeros((len(batch), 256, 256), np.uint8)
-        if self.answer == "small":
-            labels[:, 110:150, 130:170] = 3
-        if self.answer == "heart":
+        systole, self.asked = self.asked % 2 == 1 and self.answer != "still", self.asked + 1
+        if self.answer in ("heart", "still"):
             labels[:, 90:170, 60:100] = 1
             labels[:, 80:180, 100:200] = 2
-            labels[:, 110:150, 130:170] = 3
+        if self.answer in ("heart", "still", "small"):
+            labels[:, 100 : 135 if systole else 170, 115:185] = 3
         return labels
 
 
@@ -85,17 +88,20 @@ def state(parts):
     return stack.state, stack.code
 
 
-def results(parts):
+def results(parts, kind="seg"):
     with parts.db.read() as session:
-        return [(row.phase, row.sop_uid, row.key) for row in session.scalars(select(Result).order_by(Result.phase))]
+        rows = session.scalars(select(Result).where(Result.kind == kind).order_by(Result.phase))
+        return [(row.phase, row.sop_uid, row.key) for row in rows]
 
 
 def test_a_stack_runs_through_to_its_results(parts):
     assert run(parts, Painter()) == ""
     assert state(parts) == ("done", "")
     assert [phase for phase, _, _ in results(parts)] == [1, 2]
+    assert [phase for phase, _, _ in results(parts, "sr")] == [0]
     (stack,) = parts.stacks()
     assert stack.findings["measurements"]["ed_phase"] == 1
+    assert stack.findings["measurements"]["implausible"] == []
     assert not (parts.settings.home / "work" / str(stack.id)).exists()
 
 
@@ -112,6 +118,7 @@ def test_a_step_that_ran_and_was_not_recorded_may_run_again(parts, step):
     else:
         assert run(parts, Painter(), *order[order.index(step) :], "offer") == ""
         assert len(results(parts)) == 2
+    assert len(results(parts, "sr")) == 1
 
 
 def test_without_a_model_the_stack_waits_for_one(parts):
@@ -125,7 +132,29 @@ def test_nothing_found_is_held_with_its_pictures(parts):
     (stack,) = parts.stacks()
     assert (parts.settings.home / "results" / str(stack.id) / "overlay.png").exists()
     assert not (parts.settings.home / "work" / str(stack.id)).exists()  # it may wait for ever
-    assert results(parts) == []
+    assert results(parts) + results(parts, "sr") == []
+
+
+def test_a_heart_that_does_not_beat_is_held_with_its_figures_and_marked_when_it_is_released(parts):
+    assert run(parts, Painter("still")) == "held"
+    (stack,) = parts.stacks()
+    assert stack.code == "implausible_measurements"
+    assert "ejection fraction 0.0 % (5 to 90)" in stack.reason
+    named = [one["name"] for one in stack.findings["measurements"]["implausible"]]
+    assert named == ["ef_percent", "sv_ml"]
+    assert results(parts) + results(parts, "sr") == []
+    release(parts.db, stack.id, "looked at it", who="ann")
+    assert run(parts, None, "write", "offer") == ""
+    ((_, _, key),) = results(parts, "sr")
+    report = srread(parts.archive.path(key)).content
+    marked = [
+        (figure.name.meaning, figure.qualifier.meaning)
+        for group in (*report.get_volumetric_roi_measurement_groups(), *report.get_image_measurement_groups())
+        for figure in group.get_measurements()
+        if figure.qualifier
+    ]
+    beyond = "Value out of range"
+    assert marked == [("Stroke Volume", beyond), ("Left ventricular ejection fraction by MR", beyond)]
 
 
 def test_what_was_held_and_released_is_written_from_what_stays(parts):
@@ -236,13 +265,13 @@ def test_a_retry_with_another_model_leaves_no_results_of_the_first(parts):
     assert {uid for _, uid, _ in first}.isdisjoint(uid for _, uid, _ in second)
     with parts.db.read() as session:
         kinds = [row.kind for row in session.scalars(select(Instance).where(Instance.kind != "source"))]
-    assert sorted(kinds) == ["replaced", "replaced", "result", "result"]
+    assert sorted(kinds) == ["replaced"] * 3 + ["result"] * 3
 
 
 def test_results_name_the_last_ones_that_they_replace(parts):
     """A version in between that was overtaken before it was answered does not break the chain."""
     assert run(parts, Painter()) == ""
-    first = [uid for _, uid, _ in results(parts)]
+    first, report = [uid for _, uid, _ in results(parts)], results(parts, "sr")[0]
     images = Exam("steps").short_axis(slices=6, phases=2, rows=64, columns=64)
     for comment in ("one", "two"):
         images[0].PatientComments = comment
@@ -251,10 +280,16 @@ def test_results_name_the_last_ones_that_they_replace(parts):
     (third,) = parts.stacks()
     assert (third.version, run(parts, Painter())) == (3, "")
     with parts.db.read() as session:
-        keys = session.scalars(select(Result.key).where(Result.stack_version_id == third.id)).all()
-    for key in keys:
-        replaced = dcmread(parts.archive.path(key)).ReferencedImageSequence
-        assert [item.ReferencedSOPInstanceUID for item in replaced] == first
+        keys = session.execute(select(Result.kind, Result.key).where(Result.stack_version_id == third.id)).all()
+    assert sorted(kind for kind, _ in keys) == ["seg", "seg", "sr"]
+    for kind, key in keys:
+        made = dcmread(parts.archive.path(key))
+        if kind == "seg":
+            assert [item.ReferencedSOPInstanceUID for item in made.ReferencedImageSequence] == first
+        else:
+            (series,) = made.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+            assert [item.ReferencedSOPInstanceUID for item in series.ReferencedSOPSequence] == [report[1]]
+            assert series.SeriesInstanceUID == dcmread(parts.archive.path(report[2])).SeriesInstanceUID
 
 
 def test_every_step_is_noted_with_its_time(parts):
