@@ -4,18 +4,23 @@ import hashlib
 import json
 from typing import Any
 
+from export.data_sets import DATA_SETS
 from training.networks.trained import Trained
 
 
 def training_record(trained: Trained) -> dict[str, Any]:
-    """Return ``training.json``: preset, seed, code version, and every patient seen, labelled or not."""
+    """Return ``training.json``: preset, seed, code version, and every patient or image seen, labelled or not."""
     return {
         "preset": trained.preset,
         "seed": trained.preset["seed"],
         "iterations": trained.iteration,
         "code_version": trained.code_version,
         "weights": f"exponential average of the weights ({trained.preset['ema']}) after the last iteration",
-        "data": {"set": "acdc", "list": trained.preset["train_list"], "patients": sorted(trained.patients)},
+        "data": {
+            "set": DATA_SETS[trained.contract.task].key,
+            "list": trained.preset["train_list"],
+            "patients": sorted(trained.patients),
+        },
     }
 
 

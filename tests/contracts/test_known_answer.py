@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from contracts.known_answer import TOLERANCE, agrees, count_labels, known_slice
 from contracts.model_contract import draft_contract
-from contracts.prepare import Prepare
+from contracts.prepare import Prepare, prepare_for
 from contracts.tasks import Task
 
 CONTRACT = draft_contract(Task.CARDIAC, Prepare())
@@ -17,6 +17,18 @@ def test_the_known_slice_is_a_prepared_slice_and_the_same_each_time() -> None:
     assert (first.shape, first.dtype) == ((1, 1, 128, 128), np.float32)
     assert 0 <= first.min() < first.max() <= 1
     assert np.array_equal(first, second)
+
+
+def test_a_photograph_is_asked_about_a_dark_spot_on_skin() -> None:
+    contract = draft_contract(Task.SKIN, prepare_for(Task.SKIN, input_side=96))
+    spot = known_slice(contract)
+    assert (spot.shape, spot.dtype) == ((1, 3, 96, 96), np.float32)
+    assert 0 <= spot.min() < spot.max() <= 1
+    red, green, blue = spot[0]
+    assert (red > green).all()
+    assert (green > blue).all()
+    assert (spot[0, :, 48, 48] < 0.6 * spot[0, :, 0, 0]).all()
+    assert np.array_equal(spot, known_slice(contract))
 
 
 def test_every_label_is_counted_and_nothing_else() -> None:

@@ -106,6 +106,6 @@ def test_what_is_no_model_is_broken(exported: Path, tmp_path: Path) -> None:
 def test_parity_is_measured_on_real_slices_where_there_are_some(acdc: Path, checkpoint: Path) -> None:
     trained = read_trained(checkpoint)
     preset = {**trained.preset, "validation_list": "lists/val_patients.txt"}
-    images = parity_slices(acdc, preset, trained.contract.prepare, patients=1)
+    images = parity_slices(acdc, preset, trained.contract.prepare, cases=1)
     assert images.shape[1:] == (1, 32, 32)
     assert 0 <= images.min() < images.max() <= 1

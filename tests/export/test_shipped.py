@@ -13,6 +13,7 @@ from contracts.model_repository import Model, model_names, read_history, read_mo
 from contracts.scores import dice, dice_by_label
 from contracts.segment import Run, segment
 from contracts.tasks import Task, label_names
+from export.data_sets import DATA_SETS
 from export.metadata import inner_contract
 from export.record import snapshot_sha256
 from export.triton import config_text
@@ -48,7 +49,7 @@ def test_every_version_is_whole(name: str) -> None:
         assert snapshot_sha256(record) == found.contract.snapshot_sha256
     current = read_model(SHIPPED, name)
     assert (SHIPPED / name / "config.pbtxt").read_text("utf-8") == config_text(current.contract, [current.version])
-    assert "CC BY-NC-SA 4.0" in (SHIPPED / name / "TERMS.md").read_text("utf-8")
+    assert DATA_SETS[current.contract.task].licence in (SHIPPED / name / "TERMS.md").read_text("utf-8")
     assert "Research use only" in (SHIPPED / name / "card.md").read_text("utf-8")
 
 

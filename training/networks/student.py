@@ -12,7 +12,7 @@ from contracts.segment import Run
 class Student(nn.Module):
     """Probabilities are enlarged bilinearly (pixel centres kept) *before* the argmax, so that outlines are not blocky.
 
-    Images float32 [batch, 1, row, column] -> labels uint8 [batch, output_side, output_side].
+    Images float32 [batch, channel, row, column] -> labels uint8 [batch, output_side, output_side].
     """
 
     def __init__(self, network: nn.Module, output_side: int) -> None:

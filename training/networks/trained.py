@@ -11,7 +11,7 @@ from torch import nn
 
 from contracts.errors import Missing, Refused
 from contracts.model_contract import ModelContract, draft_contract
-from contracts.prepare import Prepare
+from contracts.prepare import Prepare, prepare_for
 from contracts.tasks import LABELS, Task
 from training.networks.unet import UNet
 
@@ -36,7 +36,7 @@ class Trained:
 
 def build_network(task: Task) -> nn.Module:
     """Return the untrained network of a task, weights drawn from torch's current random state."""
-    return UNet(channels=1, classes=len(LABELS[task]) + 1)
+    return UNet(channels=prepare_for(task).channels, classes=len(LABELS[task]) + 1)
 
 
 def write_atomically(path: Path, state: dict[str, Any]) -> None:
