@@ -34,9 +34,10 @@ from serving.archive import Archive, Incoming
 from serving.index import receipts
 from serving.index.database import Database
 from serving.index.receipts import Arrival
-from serving.index.records import INSTANCE, SERIES, STUDY, attributes
+from serving.index.records import INSTANCE, attributes
 from serving.metrics import note_received
 from serving.receive.activity import Activity, Carrier
+from serving.receive.commits import Commits
 from serving.receive.sameness import Differences, Verdict, differences
 from serving.settings import Settings
 
@@ -86,15 +87,11 @@ class RefusedInstance(Refused):
 
 
 class Intake:
-    """Takes objects into archive and index. Safe to share between threads.
-
-    Each receiver commits in its own thread: measured with DCMTK's storescu, one writer thread that gathers the commits
-    of all associations is no faster for one of them and slower for four, since every object then waits for two threads.
-    A request of many objects commits them in groups.
-    """
+    """Takes objects into archive and index. Safe to share between threads."""
 
     def __init__(self, db: Database, archive: Archive, settings: Settings, activity: Activity) -> None:
         self.db, self.archive, self.settings, self.activity = db, archive, settings, activity
+        self._commits = Commits(db)
 
     def sweep(self) -> None:
         """Clear what a crash left; call it at start, before anything is received."""
@@ -146,8 +143,7 @@ class Intake:
         """
         try:
             arrival = self._examine(incoming, source, expect_study, expect_instance)
-            with self.db.read() as session:
-                arrival.known = receipts.current(session, arrival.study_uid, arrival.sop_uid) is not None
+            arrival.known = self._current(arrival) is not None
             if carrier is not None:
                 carrier.touch(arrival.study_uid)
             if not arrival.known:
@@ -167,21 +163,18 @@ class Intake:
         Returns for each what became of it, or the error: ``Refused("different_pixels")`` (kept aside), or ours.
         """
         fresh = [arrival for arrival in arrivals if not arrival.known]
-        stored: set[str] = set()
+        stored: frozenset[str] = frozenset()
         try:
-            stored = self._add(fresh)
+            stored = self._commits.add(fresh) if fresh else stored
         except Exception:
             log.exception("group_failed", size=len(fresh))  # one of them spoils the rest: try each alone
         outcomes = [self._finished(arrival, arrival.key in stored) for arrival in arrivals]
         faults.point("receive:after")
         return outcomes
 
-    def _add(self, fresh: Sequence[Arrival]) -> set[str]:
-        """Add new instances in one transaction and return the keys of those that were not there yet."""
-        if not fresh:
-            return set()
-        with self.db.write() as session:
-            return {arrival.key for arrival in fresh if receipts.add_new(session, arrival)}
+    def _current(self, arrival: Arrival) -> receipts.Known | None:
+        with self.db.engine.connect() as connection:
+            return receipts.current(connection, arrival.study_uid, arrival.sop_uid)
 
     def _finished(self, arrival: Arrival, stored: bool) -> Accepted | Exception:
         try:
@@ -233,8 +226,7 @@ class Intake:
             sop_class_uid=str(header.SOPClassUID),
             transfer_syntax_uid=str(header.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")),
             size=incoming.size,
-            study=attributes(header, STUDY),
-            series=attributes(header, SERIES),
+            header=header,
             instance=attributes(header, INSTANCE),
             description=to_json(describe(header)),
         )
@@ -242,15 +234,14 @@ class Intake:
     def _settle(self, arrival: Arrival) -> str:
         """Decide about an object whose UID is, or was a moment ago, known."""
         for _ in range(TRIES):
-            with self.db.read() as session:
-                known = receipts.current(session, arrival.study_uid, arrival.sop_uid)
+            known = self._current(arrival)
             try:
                 found = None if known is None else self._differences(known.key, arrival)
             except FileNotFoundError:
                 continue  # deleted a moment ago
             if known is None or found is None:
                 self._keep(arrival)
-                if self._add([arrival]):
+                if self._commits.add([arrival]):
                     return "stored"
                 continue
             with self.db.write() as session:
@@ -276,7 +267,7 @@ class Intake:
 
     def _apply(self, session: Session, arrival: Arrival, known: receipts.Known, found: Differences) -> str | None:
         """Write the decision; None where ``known`` is not what is current any more."""
-        if receipts.current(session, arrival.study_uid, arrival.sop_uid) != known:
+        if receipts.current(session.connection(), arrival.study_uid, arrival.sop_uid) != known:
             return None
         ours = known.kind == "result"
         seen = found.verdict is Verdict.SAME or receipts.has_copy(session, known, found.new)

@@ -1,7 +1,7 @@
 """Laws of the intake: everything whole is kept, nothing is kept twice, and nothing runs again without need."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -288,9 +288,9 @@ def test_the_study_is_open_before_its_object_is_acknowledged(side: Receiving, mo
     seen: list[set[str]] = []
     add = receipts.add_new
 
-    def noting(session: Session, arrival: receipts.Arrival) -> bool:
+    def noting(session: Session, arrivals: Sequence[receipts.Arrival]) -> frozenset[str]:
         seen.append(activity.open_studies())
-        return add(session, arrival)
+        return add(session, arrivals)
 
     monkeypatch.setattr(receipts, "add_new", noting)
     with activity.carrying() as carrier:
@@ -392,10 +392,10 @@ def test_an_object_that_fails_leaves_the_others_of_its_group_alone(
     images = Exam().short_axis(3, 1)
     add = receipts.add_new
 
-    def fail(session: Session, arrival: receipts.Arrival) -> bool:
-        if arrival.sop_uid == images[1].SOPInstanceUID:
+    def fail(session: Session, arrivals: Sequence[receipts.Arrival]) -> frozenset[str]:
+        if images[1].SOPInstanceUID in [arrival.sop_uid for arrival in arrivals]:
             raise ZeroDivisionError
-        return add(session, arrival)
+        return add(session, arrivals)
 
     monkeypatch.setattr(receipts, "add_new", fail)
     arrivals = []
