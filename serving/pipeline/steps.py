@@ -107,8 +107,9 @@ class Steps:
         with self._db.read() as session:
             task = Task(session.get_one(StackVersion, stack_id).task)
         engine = self._engines.serving(task)
+        pixel_mm = None if grid.spacing_invented else grid.spacing
         with self._board.watching(stack_id) as note:
-            segmented = segment(images, engine.contract, engine.run, note)
+            segmented = segment(images, engine.contract, engine.run, note, pixel_mm)
         figures = measured(segmented.labels, grid, task)
         measurements = figures.to_json() if figures else {}
         faults.point("predict:inside")

@@ -9,12 +9,14 @@ from sqlalchemy import select
 from contracts.errors import Broken
 from contracts.model_contract import draft_contract
 from contracts.prepare import Prepare
+from contracts.scores import dice
 from contracts.tasks import Task
 from serving.actions import release, retry
 from serving.index.models import History, Instance, Result, StackVersion
 from serving.pipeline.progress import Board
 from serving.pipeline.states import move
 from serving.pipeline.steps import Steps
+from serving.pipeline.work import WorkFolder
 from serving.removal import remove_study
 from tests.builders import Exam
 from tests.serving.parts import Parts
@@ -119,6 +121,21 @@ def test_a_step_that_ran_and_was_not_recorded_may_run_again(parts, step):
         assert run(parts, Painter(), *order[order.index(step) :], "offer") == ""
         assert len(results(parts)) == 2
     assert len(results(parts, "sr")) == 1
+
+
+def test_pixels_that_are_not_square_give_the_same_heart_in_millimetres(tmp_path):
+    masks = []
+    for columns, spacing in ((64, (1.5, 1.5)), (128, (1.5, 0.75))):
+        (tmp_path / str(columns)).mkdir()
+        made = Parts(tmp_path / str(columns))
+        made.receive(Exam("steps").short_axis(slices=6, phases=2, rows=64, columns=columns, spacing=spacing))
+        made.settle()
+        assert run(made, Painter(), "read", "predict") == ""
+        (stack,) = made.stacks()
+        masks.append(WorkFolder(made.settings.home, stack.id).labels())
+        made.close()
+    plain, fine = masks
+    assert dice(plain.repeat(2, axis=3) == 3, fine == 3) > 0.95
 
 
 def test_without_a_model_the_stack_waits_for_one(parts):

@@ -71,7 +71,7 @@ def evaluate_cardiac(
     scores: list[VolumeScore] = []
     names = label_names(contract.task)
     for case in cases:
-        segmented = segment(case.images, contract, run)
+        segmented = segment(case.images, contract, run, pixel_mm=case.pixel_mm)
         labels, raw = segmented.labels, segmented.raw()
         if seen:
             seen(case, labels)
