@@ -45,7 +45,7 @@ class _Answer(BaseModel):
 
 
 class Result(_Answer):
-    """One object made for a stack; ``phase`` counts from 1."""
+    """One object made for a stack. ``kind``: ``seg`` (``phase`` counts from 1) or ``sr`` (``phase`` 0)."""
 
     sop_uid: str
     series_uid: str = ""
@@ -246,7 +246,8 @@ class Gateway:
         return single_part(self._connection.get(path, headers={"Accept": accept}))
 
     def save(self, study: Study, out: Path) -> list[Path]:
-        """Save a study's results as ``<study>/<task>-<n>/seg-<phase>.dcm``, ``measurements.json``, ``overlay.png``.
+        """Save a study's results as ``<study>/<task>-<n>/seg-<phase>.dcm``, ``sr.dcm``, ``measurements.json``,
+        ``overlay.png``.
 
         Returns the paths written. Stacks that were not segmented write nothing.
         """

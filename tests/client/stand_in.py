@@ -50,7 +50,9 @@ class Script:
             "warnings": ["one slice is thicker"],
             "measurements": {"edv_ml": 120.4, "esv_ml": 50.0, "ef_percent": 58.5},
             "results": [
-                {"sop_uid": f"2.25.{phase}", "series_uid": "2.25.9", "phase": phase, "kind": "seg"} for phase in (1, 2)
+                {"sop_uid": "2.25.1", "series_uid": "2.25.9", "phase": 1, "kind": "seg"},
+                {"sop_uid": "2.25.2", "series_uid": "2.25.9", "phase": 2, "kind": "seg"},
+                {"sop_uid": "2.25.3", "series_uid": "2.25.10", "phase": 0, "kind": "sr"},
             ],
             "deliveries": [],
             "version": 1,

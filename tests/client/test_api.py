@@ -304,7 +304,8 @@ def test_results_are_saved_under_the_promised_names(exam: Path, tmp_path: Path) 
         again = one.save(one.status("1.2.3"), tmp_path / "again")
     folder = out / "1.2.3" / "cardiac-1"
     assert sorted(written) == sorted(path for path in out.rglob("*") if path.is_file())
-    assert {path.name for path in written} == {"seg-1.dcm", "seg-2.dcm", "measurements.json", "overlay.png"}
+    assert {path.name for path in written} == {"seg-1.dcm", "seg-2.dcm", "sr.dcm", "measurements.json", "overlay.png"}
+    assert b"2.25.3" in (folder / "sr.dcm").read_bytes()
     assert (folder / "seg-2.dcm").read_bytes() == b"SEG 2.25.2\r\n"
     assert "overlay.png" not in {path.name for path in again}
 

@@ -32,11 +32,12 @@ def test_send_and_wait_prints_one_document_on_stdout_and_saves_the_answer(
     output = capsys.readouterr()
     (study,) = json.loads(output.out)["studies"]
     assert (study["study_uid"], study["state"]) == ("1.2.3", "done")
-    assert [stack["results"] for stack in study["stacks"]] == [[], ["2.25.1", "2.25.2"]]
+    assert [stack["results"] for stack in study["stacks"]] == [[], ["2.25.1", "2.25.2", "2.25.3"]]
     assert study["ignored"] == [{"series_uid": "1.2.3.6", "reason": "no images"}]
     assert "[notes].txt" in output.err
     assert "EF 58 %" in output.err or "EF 59 %" in output.err
-    assert (tmp_path / "out" / "1.2.3" / "cardiac-1" / "seg-1.dcm").is_file()
+    for name in ("seg-1.dcm", "sr.dcm"):
+        assert (tmp_path / "out" / "1.2.3" / "cardiac-1" / name).is_file()
 
 
 def test_people_read_the_summary_on_stdout(exam: Path, capsys: Output) -> None:

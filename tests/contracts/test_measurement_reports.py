@@ -20,7 +20,7 @@ from contracts.measurements import Measurements, measure
 from contracts.provenance import Provenance
 from contracts.segmentations import result_uids, write_segmentation
 from tests.contracts.benches import PROVENANCE, Bench, bench
-from tests.interop.reports import Said, beating, in_json
+from tests.interop.reports import beating, groups, in_json, in_report
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,26 +37,6 @@ def read(payload: bytes) -> hd.sr.Comprehensive3DSR:
     report = hd.sr.srread(io.BytesIO(payload))
     assert isinstance(report, hd.sr.Comprehensive3DSR)
     return report
-
-
-Group = (
-    hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
-    | hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
-    | hd.sr.MeasurementsAndQualitativeEvaluations
-)
-
-
-def groups(report: hd.sr.Comprehensive3DSR) -> list[Group]:
-    """Return the groups of structures, then that of the function."""
-    content = report.content
-    assert isinstance(content, hd.sr.MeasurementReport)
-    return [*content.get_volumetric_roi_measurement_groups(), *content.get_image_measurement_groups()]
-
-
-def said(report: hd.sr.Comprehensive3DSR) -> Said:
-    """Return (code, unit, value) of all measurements."""
-    found = [figure for group in groups(report) for figure in group.get_measurements()]
-    return {(figure.name.value, figure.unit.value, float(figure.value)) for figure in found}
 
 
 def items(dataset: Dataset) -> Iterator[Dataset]:
@@ -84,12 +64,12 @@ def evidence(report: Dataset) -> dict[str, set[str]]:
 def test_values_are_those_of_the_json(changes: dict[str, object]) -> None:
     one = bench(**LARGE, **changes)  # type: ignore[arg-type]
     figures = measure(beating(one), one.grid.voxel_mm3)
-    assert said(read(written(one, figures))) == in_json(figures)
+    assert in_report(read(written(one, figures))) == in_json(figures.to_json())
 
 
 def test_without_a_spacing_there_is_no_millilitre_and_no_gram() -> None:
     report = read(written(bench(**LARGE, spacing_invented=True)))  # type: ignore[arg-type]
-    assert {unit for _, unit, _ in said(report)} == {"{voxels}", "%"}
+    assert {unit for _, unit, _ in in_report(report)} == {"{voxels}", "%"}
     assert not any("g/mL" in str(item.get("TextValue")) for item in items(report))
     assert "voxels" in comments(report)[-1]
     assert "invented" in comments(report)[-1]

@@ -1,9 +1,12 @@
 """Reports of measurements for other people's programs to judge: of a heart that beats on the planes of a bench."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import Dataset
 
 from contracts.measurement_reports import write_report
 from contracts.measurements import Measurements, measure
@@ -29,6 +32,12 @@ CODES = {
 Said = set[tuple[str, str, float]]
 """(code, unit, value) of figures."""
 
+Group = (
+    hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+    | hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
+    | hd.sr.MeasurementsAndQualitativeEvaluations
+)
+
 
 def beating(one: Bench) -> NDArray[np.uint8]:
     """Return labels uint8 [phase, slice, row, column]: end-diastole first, half-way a cavity of 40 %."""
@@ -49,10 +58,24 @@ def store_report(folder: Path, one: Bench, provenance: Provenance) -> tuple[Path
     return path, figures
 
 
-def in_json(figures: Measurements) -> Said:
+def groups(report: Dataset) -> list[Group]:
+    """Return the groups of a report that highdicom read: those of structures, then that of the function."""
+    assert isinstance(report, hd.sr.Comprehensive3DSR)
+    content = report.content
+    assert isinstance(content, hd.sr.MeasurementReport)
+    return [*content.get_volumetric_roi_measurement_groups(), *content.get_image_measurement_groups()]
+
+
+def in_report(report: Dataset) -> Said:
+    """Return what a report that highdicom read says."""
+    found = [figure for group in groups(report) for figure in group.get_measurements()]
+    return {(figure.name.value, figure.unit.value, float(figure.value)) for figure in found}
+
+
+def in_json(measurements: Mapping[str, object]) -> Said:
     """Return what a report must say of the figures in ``measurements.json``."""
     said: Said = set()
-    for name, value in figures.to_json().items():
+    for name, value in measurements.items():
         stem, _, ending = name.rpartition("_")
         if ending in ENDINGS and isinstance(value, float):
             code = CODES["lv_myocardium" if name == "lv_mass_voxels" else stem]

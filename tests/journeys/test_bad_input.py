@@ -25,7 +25,7 @@ from tests.conftest import SYSTEM_PATH
 from tests.journeys import altered
 from tests.journeys.altered import ALIKE, CODECS, REFUSED, WARNED, Alteration, study_uid
 from tests.journeys.masks import masks_of
-from tests.journeys.running import RunningGateway, storescu, until
+from tests.journeys.running import RunningGateway, retrieve, storescu, until
 
 VERBATIM = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyDescription"),
@@ -92,6 +92,8 @@ def answer(running: RunningGateway, folders: dict[str, Path]) -> Callable[[str],
         study = running.settled(study_uid(case))
         (stack,) = [stack for stack in study["stacks"] if stack["task"] == "cardiac"]
         assert stack["state"] == "done", (stack["code"], stack["reason"])
+        report = stack["results"][-1]
+        (running.home.parent / f"{report['sop_uid']}.dcm").write_bytes(retrieve(running, study["study_uid"], report))
         return stack, masks_of(running, study, stack, cine_grid(folders[case]))
 
     return answered
@@ -107,7 +109,7 @@ def plain(answer: Callable[[str], tuple[dict[str, Any], np.ndarray]]) -> tuple[d
 def test_the_answer_to_the_same_images_is_the_same(case, answer, plain, base):
     stack, labels = answer(case)
     assert np.array_equal(labels, plain[1])
-    assert len(stack["results"]) == altered.PHASES
+    assert [result["kind"] for result in stack["results"]] == ["seg"] * altered.PHASES + ["sr"]
     assert stack["warnings"] == []
     assert stack["measurements"] == plain[0]["measurements"]
     overlap = (labels > 0) & (base.truth > 0)
@@ -119,10 +121,10 @@ def test_what_names_patient_and_study_is_copied_byte_by_byte(case, answer, folde
     stack, _ = answer(case)
     source = pydicom.dcmread(next(folders[case].iterdir()), stop_before_pixels=True)
     for result in stack["results"]:
-        seg = pydicom.dcmread(running.home.parent / f"{result['sop_uid']}.dcm", stop_before_pixels=True)
-        assert seg.get("SpecificCharacterSet") == source.get("SpecificCharacterSet")
+        made = pydicom.dcmread(running.home.parent / f"{result['sop_uid']}.dcm", stop_before_pixels=True)
+        assert made.get("SpecificCharacterSet") == source.get("SpecificCharacterSet")
         for keyword in VERBATIM:
-            assert raw(seg, keyword) == raw(source, keyword), keyword
+            assert raw(made, keyword) == raw(source, keyword), keyword
 
 
 def raw(dataset: pydicom.Dataset, keyword: str) -> bytes | None:
@@ -135,7 +137,7 @@ def test_the_answer_to_an_enhanced_cine_points_at_its_frames(answer, folders, ru
     stack, _ = answer("enhanced")
     source = pydicom.dcmread(next(folders["enhanced"].iterdir()), stop_before_pixels=True)
     seen = set()
-    for result in stack["results"]:
+    for result in stack["results"][:-1]:
         seg = pydicom.dcmread(running.home.parent / f"{result['sop_uid']}.dcm", stop_before_pixels=True)
         for frame in seg.PerFrameFunctionalGroupsSequence:
             image = frame.DerivationImageSequence[0].SourceImageSequence[0]
@@ -296,8 +298,8 @@ def test_four_senders_of_one_study_at_once_get_one_answer(running, base, plain, 
         assert all(one.result() for one in sent)
     study = running.settled(uid)
     (stack,) = study["stacks"]
-    assert (study["received"], stack["instances"], len(stack["results"])) == (16, 16, altered.PHASES)
-    assert len({result["sop_uid"] for result in stack["results"]}) == altered.PHASES
+    assert (study["received"], stack["instances"], len(stack["results"])) == (16, 16, altered.PHASES + 1)
+    assert len({result["sop_uid"] for result in stack["results"]}) == altered.PHASES + 1
     assert np.array_equal(masks_of(running, study, stack, cine_grid(tmp_path)), plain[1])
 
 

@@ -1,5 +1,6 @@
 """The main job with the demo's own cine: in by C-STORE and STOW, out as DICOM SEG at the right place."""
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -8,10 +9,12 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
+from highdicom.sr import srread
 
 from client.samples.cardiac import Sample, write_cardiac
 from contracts.scores import dice
 from contracts.tasks import LABELS, Task
+from tests.interop.reports import in_json, in_report
 from tests.journeys.masks import grid_of, masks_of
 from tests.journeys.running import RunningGateway, retrieve, send, storescu
 
@@ -29,13 +32,22 @@ def test_a_cine_sent_by_the_client_is_answered_right(gateway, sample, tmp_path):
     assert code == 0, document
     (study,) = document["studies"]
     (stack,) = study["stacks"]
-    assert (study["state"], stack["task"], len(stack["results"])) == ("done", "cardiac", 4)
+    assert (study["state"], stack["task"], len(stack["results"])) == ("done", "cardiac", 5)
     folder = out / study["study_uid"] / "cardiac-1"
     assert sorted(path.name for path in folder.iterdir()) == [
         "measurements.json",
         "overlay.png",
         *(f"seg-{phase}.dcm" for phase in range(1, 5)),
+        "sr.dcm",
     ]
+    figures = json.loads((folder / "measurements.json").read_text())
+    assert figures["implausible"] == []
+    report = srread(folder / "sr.dcm")
+    assert in_report(report) == in_json(figures)
+    (found,) = httpx.get(
+        f"{running.url}/dicom-web/studies/{study['study_uid']}/instances", params={"Modality": "SR"}, timeout=30
+    ).json()
+    assert found["00080018"]["Value"] == [report.SOPInstanceUID]
     labels = masks(running, running.study(study["study_uid"]), sample)
     for label in LABELS[Task.CARDIAC]:
         assert dice(labels == label.value, sample.truth == label.value) >= 0.80, label.name
@@ -61,7 +73,7 @@ def test_our_own_results_that_come_back_run_nothing(gateway, sample, tmp_path):
     returned = tmp_path / "returned"
     returned.mkdir()
     for result in before["stacks"][0]["results"]:
-        (returned / f"{result['phase']}.dcm").write_bytes(retrieve(running, sample.study_uid, result))
+        (returned / f"{result['kind']}-{result['phase']}.dcm").write_bytes(retrieve(running, sample.study_uid, result))
     assert storescu(running.dicom_port, [returned])
     running.complete(sample.study_uid)
     after = running.settled(sample.study_uid)
@@ -103,6 +115,11 @@ def test_a_late_slice_opens_a_new_version_that_refers_to_the_old(gateway, sample
     path.write_bytes(retrieve(running, sample.study_uid, newest))
     text = str(pydicom.dcmread(path, stop_before_pixels=True))
     assert old["results"][0]["sop_uid"] in text
+    path.write_bytes(retrieve(running, sample.study_uid, new["results"][-1]))
+    (replaced,) = (
+        pydicom.dcmread(path).PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    )
+    assert replaced.ReferencedSOPInstanceUID == old["results"][-1]["sop_uid"]
 
 
 def test_twelve_stacks_of_one_study_are_twelve_entries(gateway, sample, tmp_path):

@@ -321,6 +321,18 @@ def test_a_try_that_died_after_sending_is_sent_again_and_counted_once(bench: tup
     assert (row.state, row.attempts) == ("delivered", 1)
 
 
+def test_the_history_names_a_report_by_its_kind_and_a_mask_by_its_phase(bench: tuple[Bench, int]) -> None:
+    made, port = bench
+    first, second = made.due()
+    with made.db.write() as session:
+        report = session.get_one(Result, "2.25.2")
+        report.kind, report.phase = "sr", 0
+    with scp(ScpScript(), port=port):
+        made.attempt(first)
+        made.attempt(second)
+    assert [line.split(", ")[1] for line in made.history() if "try" in line] == ["phase 1", "SR"]
+
+
 def test_an_outage_backs_off_for_the_whole_destination_and_drains_at_once(bench: tuple[Bench, int]) -> None:
     made, port = bench
     first, second = made.due()

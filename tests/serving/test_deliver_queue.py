@@ -122,6 +122,16 @@ def test_several_senders_get_it_once_each_and_other_series_senders_do_not(db: Da
     assert len(rows(db)) == 7
 
 
+def test_a_report_goes_everywhere_after_what_it_points_at(db: Database, gateway: Settings) -> None:
+    stack_id = add_stack(db, "1.1", sources=("ae:NORTH", "token:south"))
+    with db.write() as session:
+        session.add(Result(sop_uid="1.1.6", stack_version_id=stack_id, kind="sr", phase=0, key="f" * 32, created_at=7))
+    assert offered(db, stack_id, gateway) == 9
+    for place, segs in (("north", [1, 3]), ("south", [1, 2, 3, 4, 5])):
+        sent = [row.sop_uid for row in rows(db) if row.destination == place]
+        assert sent == [*(f"1.1.5.{phase}" for phase in segs), "1.1.6"]
+
+
 def test_without_chosen_phases_every_result_goes(db: Database, gateway: Settings) -> None:
     assert offered(db, add_stack(db, "1.1", sources=("ae:NORTH",), chosen=None), gateway) == 5
 
