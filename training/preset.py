@@ -4,12 +4,16 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from contracts.errors import Missing, Usage
 from contracts.prepare import Prepare
 from contracts.tasks import Task
 from training.data.augment import Views
+from training.data.strong import Strong
+from training.methods.options import Consistency
+
+Method = Literal["supervised", "fixmatch", "semsim_minus", "semsim"]
 
 
 class Preset(BaseModel):
@@ -19,25 +23,43 @@ class Preset(BaseModel):
 
     name: str
     task: Task
-    method: Literal["supervised"] = "supervised"
-    train_list: str
+    method: Method = "supervised"
+    train_list: str = Field(description="labelled cases")
+    unlabelled_list: str = Field(default="", description="cases of which only the images are used; labelled ones drop")
+    unlabelled_limit: int | None = Field(default=None, ge=0, description="only so many of them, the first of the list")
     validation_list: str
+    init: str = Field(default="", description="checkpoint whose averaged weights the run starts from")
+    pool: tuple[str, ...] = Field(
+        default=(), description="checkpoints that look at the unlabelled cases once, their probabilities averaged; init"
+    )
     seed: int = 0
     iterations: int = Field(gt=0)
-    batch: int = Field(default=8, gt=0)
+    batch: int = Field(default=8, gt=0, description="labelled views of a step")
+    batch_unlabelled: int = Field(default=4, gt=0)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["cosine", "poly"] = "cosine"
     learning_rate: float = Field(default=2e-3, gt=0)
     warm_up: int = Field(default=50, ge=0, description="iterations of a linear rise")
-    final_share: float = Field(default=0.01, gt=0, le=1, description="of the learning rate, at the end of the cosine")
+    final_share: float = Field(default=0.01, ge=0, le=1, description="of the learning rate, at the end")
     weight_decay: float = 1e-2
     gradient_norm: float = Field(default=5.0, gt=0)
     ema: float = Field(default=0.99, ge=0, lt=1)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     threads: int = Field(default=0, ge=0, description="0: as the machine has them")
+    devices: int = Field(default=1, gt=0, description="processes that train together, each on a batch of its own")
     log_every: int = Field(default=20, gt=0)
     checkpoint_every: int = Field(default=200, gt=0)
     evaluate_every: int = Field(default=1000, gt=0)
     prepare: Prepare = Prepare()
     views: Views = Views()
+    strong: Strong = Strong()
+    consistency: Consistency = Consistency()
+
+    @model_validator(mode="after")
+    def _unlabelled_where_needed(self) -> Self:
+        if (self.method != "supervised") != bool(self.unlabelled_list):
+            raise ValueError("unlabelled_list goes with every method but 'supervised', and only with those")
+        return self
 
     @classmethod
     def read(cls, path: Path, changes: tuple[str, ...] = ()) -> Self:

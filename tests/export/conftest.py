@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from contracts.prepare import Prepare
 from contracts.tasks import Task
 from export.__main__ import app
+from training.methods.supervised import Supervised
 from training.networks.trained import build_network, write_atomically
 
 
@@ -28,7 +29,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     preset = '{"name": "t", "task": "cardiac", "seed": 5, "ema": 0.9, "train_list": "l", "prepare": ' + prepare + "}"
     path = tmp_path_factory.mktemp("run") / "last.ckpt"
     state = {
-        "average": AveragedModel(network).state_dict(),
+        "average": AveragedModel(Supervised(network)).state_dict(),
         "preset": preset,
         "patients": ["patient002", "patient001"],
         "iteration": 7,

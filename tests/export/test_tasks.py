@@ -21,6 +21,7 @@ from contracts.tasks import LABELS, Task
 from export.__main__ import app
 from export.repository import known_answer, promote, publish
 from export.slices import parity_slices
+from training.methods.supervised import Supervised
 from training.networks.exported import exported_runner
 from training.networks.trained import build_network, read_trained, write_atomically
 
@@ -39,7 +40,7 @@ def untrained(task: Task, path: Path) -> Path:
     prepare = prepare_for(task, input_side=32, output_side=64).model_dump(mode="json")
     preset = {"name": "t", "task": task.value, "seed": 0, "ema": 0.9, "train_list": "l", "prepare": prepare}
     state = {
-        "average": AveragedModel(build_network(task)).state_dict(),
+        "average": AveragedModel(Supervised(build_network(task))).state_dict(),
         "preset": json.dumps({**preset, "validation_list": LISTS[task]}),
         "patients": ["a"],
         "iteration": 1,

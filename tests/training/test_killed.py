@@ -32,5 +32,5 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     train(preset, source, tmp_path / "whole")
     ended, whole = read_checkpoint(out / LAST), read_checkpoint(tmp_path / "whole" / LAST)
     assert ended["iteration"] == whole["iteration"] == 40
-    assert all(ended["network"][name].equal(value) for name, value in whole["network"].items())
+    assert all(ended["method"][name].equal(value) for name, value in whole["method"].items())
     assert all(ended["average"][name].equal(value) for name, value in whole["average"].items())

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from contracts.errors import Broken, Missing, Refused, Usage
-from training import loop
+from training import loop, run
 from training.data.sources import Source
+from training.data.streams import Batch, Streams
 from training.loop import learning_rate, train
 from training.networks.trained import LAST, read_checkpoint, read_trained
 from training.preset import Preset
@@ -40,9 +41,9 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_as_the_uninterrupted_one(
 ) -> None:
     step = loop._step
 
-    def step_and_stop(run: loop.Training) -> float:
-        loss = step(run)
-        if run.iteration == stop_after:
+    def step_and_stop(state: run.Training) -> float:
+        loss = step(state)
+        if state.iteration == stop_after:
             signal.raise_signal(signal.SIGTERM)
         return loss
 
@@ -73,7 +74,7 @@ def test_a_run_leaves_curves_and_a_picture_of_the_worst_case(finished: Path) -> 
 
 def test_a_checkpoint_gives_a_student_that_knows_its_origin(finished: Path, tiny: Preset, source: Source) -> None:
     trained = read_trained(finished / LAST)
-    assert trained.patients == source.patients
+    assert trained.patients == source.seen
     assert trained.iteration == tiny.iterations
     assert Preset.model_validate(trained.preset) == tiny
     assert set(trained.scores) == {"mean_dice", "rv", "myo", "lv"}
@@ -84,8 +85,8 @@ def test_a_checkpoint_gives_a_student_that_knows_its_origin(finished: Path, tiny
 def test_the_student_is_the_average_and_not_the_last_step(finished: Path) -> None:
     state, trained = read_checkpoint(finished / LAST), read_trained(finished / LAST)
     weights = trained.network.state_dict()
-    assert all(state["average"][f"module.{name}"].equal(value) for name, value in weights.items())
-    assert any(not state["network"][name].equal(value) for name, value in weights.items())
+    assert all(state["average"][f"module.network.{name}"].equal(value) for name, value in weights.items())
+    assert any(not state["method"][f"network.{name}"].equal(value) for name, value in weights.items())
 
 
 def test_another_preset_does_not_go_on(finished: Path, tiny: Preset, source: Source) -> None:
@@ -97,23 +98,24 @@ def test_another_preset_does_not_go_on(finished: Path, tiny: Preset, source: Sou
 def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_checkpoint(
     tiny: Preset, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_batch = loop.make_batch
-    calls = []
+    draw = Streams.draw
 
-    def spoiled(*arguments: object) -> object:
-        batch = make_batch(*arguments)  # type: ignore[arg-type]
-        calls.append(batch)
-        if len(calls) == 5:
+    def spoiled(streams: Streams, step: int) -> Batch:
+        batch = draw(streams, step)
+        if step == 4:
             batch.images.fill_(math.nan)
         return batch
 
-    monkeypatch.setattr(loop, "make_batch", spoiled)
+    monkeypatch.setattr(Streams, "draw", spoiled)
     with pytest.raises(Broken) as caught:
         train(tiny, source, tmp_path)
     assert caught.value.code == "not_a_number"
+    kept = torch.load(tmp_path / "spoiled-000004.pt", weights_only=True)
+    assert kept["images"].isnan().all()
+    assert kept["labels"].shape == (tiny.batch, 32, 32)
     state = read_checkpoint(tmp_path / LAST)
     assert state["iteration"] == 3
-    assert all(value.isfinite().all() for value in state["network"].values())
+    assert all(value.isfinite().all() for value in state["method"].values())
 
 
 def test_a_resume_without_a_run_starts_one(tiny: Preset, source: Source, tmp_path: Path) -> None:
@@ -145,8 +147,8 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
 
 
 def test_the_code_version_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert loop.code_version()
-    monkeypatch.setattr(loop, "_git", lambda *_: "")
-    assert loop.code_version() == "unknown"
-    monkeypatch.setattr(loop, "_git", lambda *arguments: "abc" if arguments[0] == "rev-parse" else "training/loop.py")
-    assert loop.code_version() == "abc+changes"
+    assert run.code_version()
+    monkeypatch.setattr(run, "_git", lambda *_: "")
+    assert run.code_version() == "unknown"
+    monkeypatch.setattr(run, "_git", lambda *arguments: "abc" if arguments[0] == "rev-parse" else "training/loop.py")
+    assert run.code_version() == "abc+changes"

@@ -16,9 +16,9 @@ LISTS = ("train_list=lists/train.txt", "validation_list=lists/val.txt")
 
 def test_the_listed_patients_are_read_and_no_others(acdc_layout: Path) -> None:
     source = read_source(Preset.read(Path("ci"), LISTS), acdc_layout)
-    assert source.patients == ("patient001", "patient002")
+    assert source.seen == ("patient001", "patient002")
     assert [case.name for case in source.validation] == ["patient003"]
-    assert len(source.slices) == 2 * 2 * 4
+    assert [case.images.shape[:2] for case in source.labelled] == [(2, 4), (2, 4)]
 
 
 def test_a_list_that_is_not_there_is_missing(acdc_layout: Path) -> None:
@@ -28,8 +28,8 @@ def test_a_list_that_is_not_there_is_missing(acdc_layout: Path) -> None:
 
 def test_drawn_hearts_for_validation_are_others_than_for_training() -> None:
     source = read_source(Preset.read(Path("ci")), None)
-    shapes = {piece.image.tobytes() for piece in source.slices}
-    assert not shapes & {plane.tobytes() for case in source.validation for plane in case.images.reshape(-1, 1)}
+    seen = {case.images.tobytes() for case in source.labelled}
+    assert not seen & {case.images.tobytes() for case in source.validation}
     assert len(source.validation) == 2
 
 

@@ -1,11 +1,12 @@
-"""From a preset's lists to slices for training and cases for validation."""
+"""From a preset's lists to cases: labelled ones, ones of which only the images are used, and those of validation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from contracts.cases import Case, names_of, read_cases, read_list
 from contracts.tasks import Task
-from training.data.acdc import Slice, slices_of
 from training.data.synthetic import synthetic_cases
 from training.preset import Preset
 
@@ -14,22 +15,31 @@ SYNTHETIC = "synthetic"
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a run learns from: ``patients`` seen (all of them, labelled or not), their slices, validation cases."""
+    """What a run learns from. The labels of ``unlabelled`` are all 0, whatever the files hold."""
 
-    patients: tuple[str, ...]
-    slices: list[Slice]
+    labelled: list[Case]
+    unlabelled: list[Case]
     validation: list[Case]
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Names of all cases that a student of this run has seen, labelled or not."""
+        return tuple(case.name for case in (*self.labelled, *self.unlabelled))
 
 
 def read_source(preset: Preset, folder: Path | None) -> Source:
-    """Read all data of a preset into memory; ``folder`` may be None where both lists are ``synthetic``."""
-    training = _cases(preset.task, preset.train_list, folder, count=6, seed=preset.seed)
+    """Read all data of a preset into memory; ``folder`` may be None where all lists are ``synthetic``."""
+    labelled = _cases(preset.task, preset.train_list, folder, count=6, seed=preset.seed)
     validation = _cases(preset.task, preset.validation_list, folder, count=2, seed=preset.seed + 1)
-    slices = [piece for case in training for piece in slices_of(case, preset.prepare)]
-    return Source(tuple(case.name for case in training), slices, validation)
+    names = {case.name for case in labelled} if preset.unlabelled_list != SYNTHETIC else set()
+    others = _cases(preset.task, preset.unlabelled_list, folder, count=6, seed=preset.seed + 2)
+    unlabelled = [replace(case, labels=np.zeros_like(case.labels)) for case in others if case.name not in names]
+    return Source(labelled, unlabelled[: preset.unlabelled_limit], validation)
 
 
 def _cases(task: Task, name: str, folder: Path | None, count: int, seed: int) -> list[Case]:
+    if not name:
+        return []
     if name == SYNTHETIC or folder is None:
         return synthetic_cases(count, seed)
     return list(read_cases(task, folder, names_of(read_list(task, folder / name))))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
+from torch import Tensor
 
 from contracts.cases import Case
 from contracts.prepare import Masks
@@ -48,4 +49,33 @@ def _plane(
             inside = mask == value
             edge = inside & ~ndimage.binary_erosion(inside)
             picture[edge] = COLOURS[value] if coloured else (255, 255, 255)
+    return picture
+
+
+def save_views(path: Path, images: list[Tensor], labels: list[Tensor], confidence: list[Tensor]) -> None:
+    """Write a PNG of what a step learns from: for each stream a row of images with outlines and a row of confidence.
+
+    ``images`` float32 [batch, channel, side, side] in 0..1, ``labels`` [batch, side, side], ``confidence`` [batch,
+    side, side] in 0..1 (white is sure); one of each for a stream.
+    """
+    rows = []
+    for pictures, masks, sure in zip(images, labels, confidence, strict=True):
+        rows.append(_row([_outlined(p, m) for p, m in zip(pictures.numpy(), masks.numpy(), strict=True)]))
+        rows.append(_row([np.repeat((plane * 255).astype(np.uint8)[..., None], 3, axis=2) for plane in sure.numpy()]))
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 2), (0, width - row.shape[1]), (0, 0))) for row in rows]
+    picture = Image.fromarray(np.concatenate(padded))
+    ImageDraw.Draw(picture).text((4, 4), "research use only", fill=(255, 255, 255))
+    picture.save(path)
+
+
+def _row(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return np.concatenate(pictures, axis=1)
+
+
+def _outlined(image: NDArray[np.float32], label: NDArray[np.int64]) -> NDArray[np.uint8]:
+    picture = np.broadcast_to((image * 255).astype(np.uint8).transpose(1, 2, 0), (*label.shape, 3)).copy()
+    for value in range(1, len(COLOURS)):
+        inside = label == value
+        picture[inside & ~ndimage.binary_erosion(inside)] = COLOURS[value]
     return picture

@@ -34,7 +34,7 @@ class Trained:
     scores: dict[str, float]
 
 
-def build_network(task: Task) -> nn.Module:
+def build_network(task: Task) -> UNet:
     """Return the untrained network of a task, weights drawn from torch's current random state."""
     return UNet(channels=prepare_for(task).channels, classes=len(LABELS[task]) + 1)
 
@@ -60,14 +60,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def averaged_network(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the averaged weights of the network in a checkpoint, without whatever a method trains beside it."""
+    prefix = "module.network."
+    return {key.removeprefix(prefix): value for key, value in state["average"].items() if key.startswith(prefix)}
+
+
 def read_trained(path: Path) -> Trained:
     """Read the student of a checkpoint: its averaged weights in evaluation mode."""
     state = read_checkpoint(path)
     preset = json.loads(state["preset"])
     task = Task(preset["task"])
     network = build_network(task)
-    averaged = {key.removeprefix("module."): value for key, value in state["average"].items() if key != "n_averaged"}
-    network.load_state_dict(averaged)
+    network.load_state_dict(averaged_network(state))
     return Trained(
         network=network.eval(),
         contract=draft_contract(task, Prepare.model_validate(preset["prepare"])),
