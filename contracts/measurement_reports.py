@@ -20,7 +20,7 @@ from contracts.errors import Broken
 from contracts.identifiers import derive_uid
 from contracts.measurements import LV, MYOCARDIUM, MYOCARDIUM_G_PER_ML, RV, Measurements
 from contracts.provenance import Provenance, file_of, stamp
-from contracts.segmentations import DERIVED_FRAME_OF_REFERENCE, SPACING_INVENTED, concept, result_uids
+from contracts.segmentations import SPACING_INVENTED, concept, result_uids
 from contracts.source_headers import EMPTY, frames_of, restore_study
 from contracts.tasks import LABELS
 from contracts.volumes import Grid
@@ -204,7 +204,6 @@ class _Report:
             (True, PURPOSE),
             (self.figures.unit == "voxels", NO_VOLUMES),
             (self.grid.spacing_invented, SPACING_INVENTED),
-            (self.grid.frame_of_reference_derived, DERIVED_FRAME_OF_REFERENCE),
             (not all(UID(image.SOPInstanceUID).is_valid for image in self.images()), INVALID_UIDS),
         )
         return _comment(" ".join(sentence for true, sentence in said if true))
