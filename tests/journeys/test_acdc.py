@@ -3,48 +3,18 @@
 import json
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from contracts.cases import Case, names_of, read_case, read_list
-from contracts.scores import dice
-from contracts.tasks import LABELS, Task
-from tests.builders import SHORT_AXIS, Exam, write
+from contracts.cases import read_case
+from contracts.tasks import Task
+from tests.builders import Exam
 from tests.conftest import ROOT
+from tests.journeys.acdc import as_dicom, figures, validation
 from tests.journeys.masks import grid_of, masks_of
 from tests.journeys.running import RunningGateway, storescu
-
-SPACING_MM, DISTANCE_MM = 1.5, 8.0
-"""Invented: the data set dropped its spacing, and every file says so."""
-
-
-def validation(data) -> tuple[str, ...]:
-    """The validation patients."""
-    return names_of(read_list(Task.CARDIAC, data("acdc") / "lists" / "val_patients.txt"))
-
-
-def as_dicom(case: Case, folder: Path) -> tuple[Exam, list[Path]]:
-    """Write a patient's two phases as a short-axis cine; slices in the data's order, base first."""
-    exam = Exam(case.name)
-    normal = np.cross(SHORT_AXIS[:3], SHORT_AXIS[3:])
-    series = exam.next_series()
-    images = []
-    for number, (place, phase) in enumerate(product(range(case.images.shape[1]), range(2))):
-        images.append(
-            exam.image(
-                series,
-                number + 1,
-                place * DISTANCE_MM * normal,
-                case.images[phase, place].astype(np.uint16),
-                spacing=(SPACING_MM, SPACING_MM),
-                TriggerTime=300.0 * phase,
-                ImageComments="spacing invented",
-            )
-        )
-    return exam, list(write(images, folder).values())
 
 
 def answered(running: RunningGateway, exam: Exam, paths: list[Path]) -> tuple[np.ndarray, dict]:
@@ -55,17 +25,8 @@ def answered(running: RunningGateway, exam: Exam, paths: list[Path]) -> tuple[np
     return masks_of(running, study, stack, grid_of(paths)), stack
 
 
-def figures(labels: np.ndarray, case: Case) -> list[float]:
-    """Dice of each phase and structure."""
-    return [
-        dice(labels[phase] == label.value, case.labels[phase] == label.value)
-        for phase in range(2)
-        for label in LABELS[Task.CARDIAC]
-    ]
-
-
 def test_a_patient_of_the_data_set_is_answered_right_and_measured_in_voxels(gateway, data, tmp_path):
-    case = read_case(Task.CARDIAC, data("acdc"), validation(data)[0])
+    case = read_case(Task.CARDIAC, data("acdc"), validation(data("acdc"))[0])
     folder = tmp_path / "images"
     folder.mkdir()
     exam, paths = as_dicom(case, folder)
@@ -90,7 +51,7 @@ def test_the_validation_patients_reach_the_same_figure_through_the_gateway(gatew
     dices = {case["id"]: list(case["dice"].values()) for case in expected["cases"]}
     running = gateway().start()
     found = {}
-    for name in validation(data):
+    for name in validation(data("acdc")):
         case = read_case(Task.CARDIAC, data("acdc"), name)
         folder = tmp_path / name
         folder.mkdir()
