@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from contracts.errors import Missing, Usage
-from contracts.prepare import Prepare
+from contracts.prepare import Prepare, prepare_for
 from contracts.tasks import Task
 from training.data.augment import Views
 from training.data.strong import Strong
@@ -54,6 +54,16 @@ class Preset(BaseModel):
     views: Views = Views()
     strong: Strong = Strong()
     consistency: Consistency = Consistency()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prepared_as_the_task_is(cls, values: Any) -> Any:
+        """The table ``prepare`` changes numbers of the task's own decision."""
+        if not isinstance(values, dict) or "task" not in values:
+            return values
+        given = values.get("prepare", {})
+        given = given.model_dump() if isinstance(given, Prepare) else given
+        return {**values, "prepare": prepare_for(Task(values["task"]), **given)}
 
     @model_validator(mode="after")
     def _unlabelled_where_needed(self) -> Self:

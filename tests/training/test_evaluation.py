@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from contracts.scores import dice
 from contracts.tasks import Task
 from training.evaluation.answer import chosen_model, evaluation
 from training.evaluation.benchmark import ssl4mis_labels
-from training.evaluation.cardiac import evaluate_cardiac, score_volume, summary
 from training.evaluation.overlay import save_overlay
+from training.evaluation.volumes import evaluate_cases, score_volume, summary
 from training.settings import data_folder
 
 CONTRACT = draft_contract(Task.CARDIAC, Prepare())
@@ -40,16 +41,16 @@ def readable(patient: str = "patient001") -> Case:
 
 
 def test_a_right_network_scores_one_and_an_empty_one_zero() -> None:
-    good = evaluate_cardiac([readable()], CONTRACT, by_grey)
+    good = evaluate_cases([readable()], CONTRACT, by_grey)
     assert [score.name for score in good] == ["patient001_frame01", "patient001_frame02"]
     assert all(value > 0.75 for score in good for value in score.dice.values())
-    bad = evaluate_cardiac([readable()], CONTRACT, lambda x: np.zeros((len(x), 256, 256), dtype=np.uint8))
+    bad = evaluate_cases([readable()], CONTRACT, lambda x: np.zeros((len(x), 256, 256), dtype=np.uint8))
     assert {value for score in bad for value in score.dice.values()} == {0.0}
 
 
 def test_only_the_listed_phases_are_scored_but_the_patient_is_seen_whole() -> None:
     seen = []
-    scores = evaluate_cardiac(
+    scores = evaluate_cases(
         [readable()], CONTRACT, by_grey, (Listed("patient001", 1),), lambda case, labels: seen.append(labels.shape)
     )
     assert [score.name for score in scores] == ["patient001_frame02"]
@@ -61,7 +62,7 @@ COUNTS = {"components", "holes", "missed"}
 
 
 def test_the_answer_has_the_agreed_names() -> None:
-    answer = summary(evaluate_cardiac([readable("patient001"), readable("patient002")], CONTRACT, by_grey))
+    answer = summary(evaluate_cases([readable("patient001"), readable("patient002")], CONTRACT, by_grey))
     assert set(answer) == AGREED | COUNTS
     assert json.loads(json.dumps(answer)) == answer
     assert set(answer["cases"][0]) == {"id", "dice", "dice_raw", "hd95_vox"} | COUNTS  # type: ignore[index]
@@ -77,7 +78,7 @@ def test_an_island_is_counted_and_costs_the_raw_mask_only() -> None:
     spotted = case.labels[0].copy()
     spotted[1, 80:84, 90:94] = 2
     spotted[1, 45, 60] = 0
-    score = score_volume("patient001_frame01", case.labels[0], spotted, case.labels[0], ("rv", "myo", "lv"))
+    score = score_volume(case, 0, case.labels[0], spotted, ("rv", "myo", "lv"))
     assert (score.components, score.holes, score.missed) == (1, 1, 0)
     assert score.mean == 1
     assert score.dice_raw["rv"] == 1
@@ -89,8 +90,9 @@ def test_a_structure_that_was_missed_or_made_up_is_counted() -> None:
     case = readable()
     without = np.where(case.labels[0] == 1, 0, case.labels[0]).astype(np.uint8)
     diagonal = np.linalg.norm(case.labels[0].shape)
-    for labels, truth in ((without, case.labels[0]), (case.labels[0], without)):
-        score = score_volume("patient001_frame01", labels, labels, truth, ("rv", "myo", "lv"))
+    lacking = replace(case, labels=without[None])
+    for labels, truth in ((without, case), (case.labels[0], lacking)):
+        score = score_volume(truth, 0, labels, labels, ("rv", "myo", "lv"))
         assert score.missed == 1
         assert score.dice["rv"] == 0
         assert score.hd95_vox["rv"] == pytest.approx(diagonal)
@@ -156,7 +158,7 @@ def test_people_see_how_far_it_has_come(acdc_layout: Path) -> None:
 
 def test_other_tasks_are_turned_away(acdc_layout: Path) -> None:
     with pytest.raises(Usage) as caught:
-        evaluation(Task.SKIN, acdc_layout, acdc_layout / "lists" / "val.txt", ("x", "", CONTRACT, by_grey))
+        evaluation(Task.GLAND, acdc_layout, acdc_layout / "lists" / "val.txt", ("x", "", CONTRACT, by_grey))
     assert caught.value.code == "no_protocol"
     other = CONTRACT.model_copy(update={"task": Task.PROSTATE})
     with pytest.raises(Usage) as caught:

@@ -14,7 +14,7 @@ from contracts.prepare import Masks
 from contracts.segment import Run
 from contracts.tasks import Task, label_names
 from training.evaluation.benchmark import ssl4mis_labels
-from training.evaluation.cardiac import VolumeScore, evaluate_cardiac, score_volume, summary
+from training.evaluation.volumes import VolumeScore, evaluate_cases, score_volume, summary
 
 Chosen = tuple[str, str, ModelContract, Run]
 """Name of a model for people, digest of its file, its contract, and how to run it."""
@@ -55,7 +55,7 @@ def evaluation(
     ``Usage`` for a task without protocol or another model's task, and what ``read_list`` and ``check_cases`` raise.
     """
     name, digest, contract, run = chosen
-    if task is not Task.CARDIAC:
+    if task is Task.GLAND:
         raise Usage("no_protocol", f"There is no evaluation protocol of the task {task.value} yet.")
     if contract.task is not task:
         raise Usage("other_task", f"{name} is a model of the task {contract.task.value}.")
@@ -75,8 +75,11 @@ def evaluation(
     def also_whole_slices(case: Case, _: Masks) -> None:
         benchmark.extend(_ssl4mis(case, phases_of(entries, case), contract, run))
 
-    scores = evaluate_cardiac(cases, contract, run, entries, also_whole_slices)
+    benchmarked = task is Task.CARDIAC
+    scores = evaluate_cases(cases, contract, run, entries, also_whole_slices if benchmarked else None)
     answer = {"task": task.value, "model": name, "digest": digest, "list": list_file.name, **summary(scores)}
+    if not benchmarked:
+        return answer
     whole = summary(benchmark)
     ssl4mis = {figure: whole[figure] for figure in ("mean_dice", "dice", "mean_hd95_vox", "hd95_vox", "missed")}
     return {**answer, "protocols": {"ssl4mis": ssl4mis}}
@@ -85,7 +88,4 @@ def evaluation(
 def _ssl4mis(case: Case, phases: tuple[int, ...], contract: ModelContract, run: Run) -> list[VolumeScore]:
     found = ssl4mis_labels(case.images[list(phases)], contract, run)
     names = label_names(contract.task)
-    return [
-        score_volume(case.frames[phase], labels, labels, case.labels[phase], names)
-        for phase, labels in zip(phases, found, strict=True)
-    ]
+    return [score_volume(case, phase, labels, labels, names) for phase, labels in zip(phases, found, strict=True)]

@@ -10,8 +10,8 @@ from contracts.cases import Case
 from contracts.model_contract import draft_contract
 from contracts.prepare import Masks
 from training.data.streams import Batch
-from training.evaluation.cardiac import evaluate_cardiac, summary
 from training.evaluation.overlay import save_overlay, save_views
+from training.evaluation.volumes import evaluate_cases, summary
 from training.networks.student import runner
 from training.run import Training
 
@@ -32,13 +32,13 @@ def judge(run: Training) -> None:
 
     contract = draft_contract(run.preset.task, run.preset.prepare)
     network = runner(run.student, contract.output.shape[0])
-    scores = evaluate_cardiac(run.source.validation, contract, network, seen=keep)
+    scores = evaluate_cases(run.source.validation, contract, network, seen=keep)
     figures = summary(scores)
     run.scores = {"mean_dice": _number(figures["mean_dice"]), **_numbers(figures["dice"])}
     run.fabric.log_dict({f"validation/{k}": v for k, v in run.scores.items()}, step=run.iteration)
     worst = min(scores, key=lambda score: score.mean)
     log.info("iteration %d: validation %s; worst %s %.3f", run.iteration, _rounded(run.scores), worst.name, worst.mean)
-    case, labels = predicted[worst.name.split("_")[0]]
+    case, labels = predicted[worst.case]
     save_overlay(run.out / f"worst-{run.iteration:06d}.png", case, labels)
     save_views(run.out / f"views-{run.iteration:06d}.png", *views_of(run, run.streams.draw(run.iteration)))
 

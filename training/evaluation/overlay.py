@@ -41,9 +41,10 @@ def _plane(
     def enlarged(plane: NDArray[np.generic]) -> NDArray[np.generic]:
         return plane[window].repeat(zoom, 0).repeat(zoom, 1)
 
-    grey = enlarged(case.images[phase, index]).astype(np.float32)
-    top = np.percentile(case.images[phase], 99.5)
-    picture = np.repeat(np.clip(grey / max(float(top), 1) * 255, 0, 255)[..., None], 3, axis=2).astype(np.uint8)
+    shown = enlarged(case.images[phase, index]).astype(np.float32)
+    top = max(float(np.percentile(case.images[phase], 99.5)), 1)
+    channels = shown.reshape(*shown.shape[:2], -1)
+    picture = np.broadcast_to(np.clip(channels / top * 255, 0, 255), (*shown.shape[:2], 3)).astype(np.uint8)
     for mask, coloured in ((enlarged(case.labels[phase, index]), False), (enlarged(labels[phase, index]), True)):
         for value in range(1, len(COLOURS)):
             inside = mask == value

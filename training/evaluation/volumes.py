@@ -1,4 +1,4 @@
-"""The cardiac protocol: each patient's two phases as one stack through ``segment``, scored per volume and structure."""
+"""The protocol of every task: each case as one stack through ``segment``, scored per volume (phase) and structure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Seen = Callable[[Case, Masks], None]
 
 @dataclass(frozen=True)
 class VolumeScore:
-    """What one volume scored; ``name`` is the frame's, ``patient010_frame01``.
+    """What one volume scored; ``case`` is its case's name, ``name`` its own: ``patient010`` and ``patient010_frame01``.
 
     ``dice`` (fractions) and ``hd95_vox`` (voxels) of each structure are those of the mask that is served; ``dice_raw``,
     ``components`` (pieces apart from the largest of their structure) and ``holes`` (patches of background that the
@@ -26,6 +26,7 @@ class VolumeScore:
     prediction and truth only: their distance is the diagonal of the volume.
     """
 
+    case: str
     name: str
     dice: dict[str, float]
     dice_raw: dict[str, float]
@@ -40,14 +41,15 @@ class VolumeScore:
         return float(np.mean(list(self.dice.values())))
 
 
-def score_volume(name: str, labels: Masks, raw: Masks, truth: Masks, structures: Sequence[str]) -> VolumeScore:
-    """Score labels uint8 [slice, row, column], after and before the component filter, against the truth.
+def score_volume(case: Case, phase: int, labels: Masks, raw: Masks, structures: Sequence[str]) -> VolumeScore:
+    """Score labels uint8 [slice, row, column] of a phase, after and before the component filter, against the case's.
 
     ``structures[0]`` is the label 1. See ``contracts.scores`` for empty masks.
     """
-    values = range(1, len(structures) + 1)
+    values, truth = range(1, len(structures) + 1), case.labels[phase]
     return VolumeScore(
-        name=name,
+        case=case.name,
+        name=case.frames[phase],
         dice=dice_by_label(labels, truth, structures),
         dice_raw=dice_by_label(raw, truth, structures),
         hd95_vox=hd95_by_label(labels, truth, structures),
@@ -57,16 +59,16 @@ def score_volume(name: str, labels: Masks, raw: Masks, truth: Masks, structures:
     )
 
 
-def evaluate_cardiac(
+def evaluate_cases(
     cases: Iterable[Case],
     contract: ModelContract,
     run: Run,
     entries: tuple[Listed, ...] | None = None,
     seen: Seen | None = None,
 ) -> list[VolumeScore]:
-    """Segment patients one after the other and score the phases that ``entries`` lists (None: both phases of all).
+    """Segment cases one after the other and score the phases that ``entries`` lists (None: all phases of all).
 
-    ``seen`` is shown each patient with its predicted labels uint8 [phase, slice, row, column].
+    ``seen`` is shown each case with its predicted labels uint8 [phase, slice, row, column].
     """
     scores: list[VolumeScore] = []
     names = label_names(contract.task)
@@ -76,18 +78,16 @@ def evaluate_cardiac(
         if seen:
             seen(case, labels)
         scored = range(len(labels)) if entries is None else phases_of(entries, case)
-        scores += [
-            score_volume(case.frames[phase], labels[phase], raw[phase], case.labels[phase], names) for phase in scored
-        ]
+        scores += [score_volume(case, phase, labels[phase], raw[phase], names) for phase in scored]
     return scores
 
 
 def summary(scores: list[VolumeScore]) -> dict[str, object]:
     """Return the figures of the JSON answer: cases, means per structure, means over all with the interval of Dice.
 
-    The interval is a bootstrap over patients, since the two volumes of one heart are not independent.
+    The interval is a bootstrap over cases, since the two volumes of one heart are not independent.
     """
-    interval = bootstrap_mean([s.mean for s in scores], [s.name.split("_")[0] for s in scores])
+    interval = bootstrap_mean([s.mean for s in scores], [s.case for s in scores])
     raw, distances = _means([s.dice_raw for s in scores]), _means([s.hd95_vox for s in scores])
     return {
         "cases": [_case(score) for score in scores],
