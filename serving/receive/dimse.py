@@ -1,42 +1,53 @@
 """C-STORE and C-ECHO SCP (DICOM PS3.4 annexes A and B), on the shortest way from the socket to the disk.
 
-Data sets are never parsed by pynetdicom: the bytes as they came go to the file behind a group 0002 of our own, and the
-intake reads the header from there. Every storage class is taken, private and unknown ones and every transfer syntax
-too, since what is kept can be processed later and what is turned away cannot.
+pynetdicom negotiates associations; then their requests are served here, one thread an association. Data sets are never
+parsed on the way: the bytes go to the file as they come, behind a group 0002 of our own, and the intake reads the
+header from there. Every storage class is taken, private and unknown ones and every transfer syntax too, since what is
+kept can be processed later and what is turned away cannot.
 """
 
 import ssl
 import struct
+from contextlib import suppress
 from errno import EMSGSIZE
-from io import BytesIO
-from socket import IPPROTO_TCP, TCP_NODELAY
+from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import structlog
 from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
-from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from contracts.errors import Missing, NotYet, Refused, SegloopError
 from contracts.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from serving.archive import Incoming
 from serving.guard import Guard
 from serving.receive.activity import Activity, Carrier
 from serving.receive.ingest import Intake, statuses
+from serving.receive.messages import (
+    C_CANCEL,
+    C_ECHO,
+    C_STORE,
+    LONGEST_COMMAND,
+    LONGEST_PDU,
+    Command,
+    Ended,
+    Line,
+    Piece,
+    Violated,
+    read_command,
+)
 from serving.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 SUCCESS = 0x0000
+UNRECOGNISED = 0x0211
 FAILED = 0xC001
-LONGEST_UID = 64
 MAX_ASSOCIATIONS = 32
 MAX_PDU = 131072
-"""Bounds what one PDU costs in memory: pynetdicom copies each several times. DCMTK's storescu sends no larger ones."""
-
-LONGEST_PDU = 1 << 22
-"""Longer ones nobody sends who keeps to MAX_PDU; requests of an association are below 1 MB."""
+"""What we ask for: DCMTK's storescu sends no longer ones."""
 
 SLACK = 1 << 26
 """Objects that exceed MAX_INSTANCE_GB by less are taken off the line and refused; larger ones end their association."""
@@ -51,7 +62,7 @@ class DicomServer:
 
     def __init__(self, settings: Settings, intake: Intake, activity: Activity, guard: Guard) -> None:
         self._intake, self._activity, self._guard = intake, activity, guard
-        self._carriers: WeakKeyDictionary[Association, Carrier] = WeakKeyDictionary()
+        self._open: set[Any] = set()
         _config.LOG_HANDLER_LEVEL = "none"
         _config.UNRESTRICTED_STORAGE_SERVICE = True
         entity = ApplicationEntity(ae_title=settings.ae_title)
@@ -62,11 +73,10 @@ class DicomServer:
         entity.network_timeout = NETWORK_TIMEOUT_S
         entity.add_supported_context(Verification)
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, self._set_up),
+            (evt.EVT_CONN_OPEN, _set_up),
             (evt.EVT_REQUESTED, self._admit),
-            (evt.EVT_ACCEPTED, self._accepted),
-            (evt.EVT_DIMSE_RECV, _whole),
-            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_PDU_SENT, _hand_over),
+            (evt.EVT_ESTABLISHED, self._serve),
         ]
         address = (settings.dicom_host, settings.dicom_port)
         try:
@@ -80,29 +90,9 @@ class DicomServer:
     def stop(self) -> None:
         """Close the port and abort what is open; what was acknowledged is kept."""
         self._server.shutdown()
-
-    def _set_up(self, event: evt.Event) -> None:
-        """Answer at once, and bound each wait for bytes: pynetdicom's own timeout does not run within a PDU.
-
-        Bound what is held too: it keeps a message in memory until its end, and a PDU of whatever length it announces,
-        even before anybody has said who calls.
-        """
-        connection: Any = event.assoc.dul.socket
-        connection.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        connection.socket.settimeout(NETWORK_TIMEOUT_S)
-        receive, most = connection.recv, self._intake.settings.max_instance_gb * 1e9 + SLACK
-        connection.arrived = 0
-
-        def bounded(count: int) -> bytearray:
-            connection.arrived += count
-            if count > LONGEST_PDU or connection.arrived > most:
-                log.warning("connection_ended", reason="larger than MAX_INSTANCE_GB or any PDU may be")
-                connection.socket.close()  # pynetdicom leaves that to the garbage collector
-                raise OSError(EMSGSIZE, "too many bytes")
-            received: bytearray = receive(count)
-            return received
-
-        connection.recv = bounded
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
 
     def _admit(self, event: evt.Event) -> None:
         asked: Any = event.assoc.requestor.primitive
@@ -113,15 +103,121 @@ class DicomServer:
             evt.trigger(event.assoc, evt.EVT_REJECTED, {})
             event.assoc.kill()
 
-    def _accepted(self, event: evt.Event) -> None:
-        self._carriers[event.assoc] = self._activity.open(event.assoc.is_alive)
-
-    def _store(self, event: evt.Event) -> int:
-        request: Any = event.request
+    def _serve(self, event: evt.Event) -> None:
+        """Serve an association to its end, in the thread that pynetdicom has for it."""
+        assoc: Any = event.assoc
+        assoc.dul.join()  # until the acceptance is out; from then on nobody else reads the socket
+        connection = assoc.dul.socket.socket
+        syntaxes = {context.context_id: str(context.transfer_syntax[0]) for context in assoc.accepted_contexts}
+        source = f"ae:{assoc.requestor.ae_title.strip()}"
+        line = Line(connection)
+        self._open.add(connection)
         try:
-            if request.DataSet is None:
-                raise Refused("not_dicom", "The request carries no data set.")
-            self._take(event)
+            with self._activity.carrying() as carrier:
+                _Requests(line, syntaxes, self._intake, source, carrier).serve()
+        except Ended as end:
+            if end.args:
+                log.warning("association_ended", reason=str(end))
+            if isinstance(end, Violated):
+                line.abort()
+        except OSError as error:
+            log.warning("association_ended", reason=type(error).__name__)
+            line.abort()
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+
+class _Requests:
+    """What comes over one association: each request is answered before the next one is read."""
+
+    def __init__(self, line: Line, syntaxes: dict[int, str], intake: Intake, source: str, carrier: Carrier) -> None:
+        self._line, self._syntaxes, self._intake = line, syntaxes, intake
+        self._source, self._carrier = source, carrier
+        self._command = bytearray()
+        self._request: Command | None = None
+        self._object: _Object | None = None
+
+    def serve(self) -> None:
+        """Serve until the end, which is an ``Ended`` or an ``OSError``; nothing half received remains."""
+        try:
+            for piece in self._line.pieces():
+                if piece.context not in self._syntaxes:
+                    raise Violated("a presentation context that was not agreed")
+                if piece.of_command:
+                    self._take_command(piece)
+                else:
+                    self._take_data(piece)
+        finally:
+            if self._object is not None:
+                self._object.discard()
+
+    def _take_command(self, piece: Piece) -> None:
+        self._command += piece.data
+        if len(self._command) > LONGEST_COMMAND or self._request is not None:
+            raise Violated("a command set that is too long, or out of turn")
+        if not piece.last:
+            return
+        request, self._command = read_command(bytes(self._command)), bytearray()
+        if request.has_data:
+            self._request = request
+            if request.field == C_STORE:
+                self._object = _Object(self._intake, request, self._syntaxes[piece.context])
+        elif request.field == C_STORE:
+            log.warning("store_refused", code="not_dicom")
+            self._line.answer(piece.context, request, statuses(Refused("not_dicom", ""))[0])
+        elif request.field != C_CANCEL:
+            self._line.answer(piece.context, request, SUCCESS if request.field == C_ECHO else UNRECOGNISED)
+
+    def _take_data(self, piece: Piece) -> None:
+        if self._request is None:
+            raise Violated("a data set without a command")
+        if self._object is not None:
+            self._object.write(piece.data)
+        if piece.last:
+            status = UNRECOGNISED if self._object is None else self._object.keep(self._source, self._carrier)
+            request, self._request, self._object = self._request, None, None
+            self._line.answer(piece.context, request, status)
+
+
+class _Object:
+    """An object that is arriving. One that is turned away is read to its end all the same, and answered then."""
+
+    def __init__(self, intake: Intake, request: Command, transfer_syntax_uid: str) -> None:
+        self._intake, self._named = intake, (request.sop_class_uid, request.sop_uid)
+        self._most = intake.settings.max_instance_gb * 1e9
+        self._size = 0
+        self._head = file_meta(*self._named, transfer_syntax_uid)
+        self._incoming: Incoming | None = None
+        self._error: Exception | None = None
+        try:
+            intake.check_space()
+            self._incoming = intake.archive.incoming()
+        except (SegloopError, OSError) as error:
+            self._error = error
+
+    def write(self, data: memoryview) -> None:
+        """Append data. Raises ``Violated`` where the object exceeds any measure."""
+        self._size += len(data)
+        if self._size > self._most + SLACK:
+            raise Violated("an object larger than MAX_INSTANCE_GB allows")
+        if self._size > self._most:
+            self._fail(Refused("too_large", "The object is larger than MAX_INSTANCE_GB allows."))
+        if self._incoming is not None:
+            try:
+                self._incoming.write(self._head, data)
+                self._head = b""
+            except NotYet as error:
+                self._fail(error)
+
+    def keep(self, source: str, carrier: Carrier) -> int:
+        """All of it is there: return the status of the answer."""
+        try:
+            if self._error is not None:
+                raise self._error
+            assert self._incoming is not None
+            incoming, self._incoming = self._incoming, None
+            self._intake.accept(incoming, source, carrier=carrier, expect_instance=self._named)
             return SUCCESS
         except SegloopError as error:
             log.warning("store_refused", code=error.code, reason=error.sentence)
@@ -129,25 +225,16 @@ class DicomServer:
         except Exception as error:
             log.exception("store_failed", kind=type(error).__name__)
             return FAILED
-        finally:
-            _let_go(request.DataSet)
 
-    def _take(self, event: evt.Event) -> None:
-        request: Any = event.request
-        assoc: Any = event.assoc
-        self._intake.check_space()
-        if len(request.DataSet.getbuffer()) > self._intake.settings.max_instance_gb * 1e9:
-            raise Refused("too_large", "The object is larger than MAX_INSTANCE_GB allows.")
-        named = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
-        incoming = self._intake.archive.incoming()
-        try:
-            with request.DataSet.getbuffer() as view:
-                incoming.write(file_meta(*named, str(event.context.transfer_syntax)), view)
-        except NotYet:
-            incoming.discard()
-            raise
-        source = f"ae:{assoc.requestor.ae_title.strip()}"
-        self._intake.accept(incoming, source, carrier=self._carriers.get(assoc), expect_instance=named)
+    def discard(self) -> None:
+        """Forget it: nothing half received remains."""
+        if self._incoming is not None:
+            self._incoming.discard()
+            self._incoming = None
+
+    def _fail(self, error: SegloopError) -> None:
+        self._error = self._error or error
+        self.discard()
 
 
 def start(settings: Settings, intake: Intake, activity: Activity, guard: Guard) -> DicomServer:
@@ -173,25 +260,34 @@ def _element(number: int, vr: bytes, text: str) -> bytes:
     return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
 
 
-def _whole(event: evt.Event) -> None:
-    """A message is there: the next one may be as large again.
+def _set_up(event: evt.Event) -> None:
+    """Answer at once, and bound each wait for bytes: pynetdicom's own timeout does not run within a PDU.
 
-    pynetdicom aborts the association over a UID of more than 64 characters; cut, one object is refused instead.
+    Bound what is held too: it takes a PDU of whatever length it announces, even before anybody has said who calls.
     """
     connection: Any = event.assoc.dul.socket
-    if connection is not None:
-        connection.arrived = 0
-    command: Any = event.message.command_set
-    uid = command.get("AffectedSOPInstanceUID")
-    if uid is not None and len(uid) > LONGEST_UID:
-        command.AffectedSOPInstanceUID = uid[:LONGEST_UID]
+    connection.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    connection.socket.settimeout(NETWORK_TIMEOUT_S)
+    receive = connection.recv
+
+    def bounded(count: int) -> bytearray:
+        if count > LONGEST_PDU:
+            log.warning("connection_ended", reason="a PDU longer than any may be")
+            connection.socket.close()  # pynetdicom leaves that to the garbage collector
+            raise OSError(EMSGSIZE, "too many bytes")
+        received: bytearray = receive(count)
+        return received
+
+    connection.recv = bounded
 
 
-def _let_go(data: BytesIO | None) -> None:
-    """Free the data set now: pynetdicom holds the last request until the next one has arrived."""
-    if data is not None:
-        data.seek(0)
-        data.truncate(0)
+def _hand_over(event: evt.Event) -> None:
+    """Once an association is accepted, end the thread in which pynetdicom reads the socket: we do from here on.
+
+    This runs in that thread, before it reads again.
+    """
+    if isinstance(event.pdu, A_ASSOCIATE_AC):
+        event.assoc.dul.kill_dul()
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

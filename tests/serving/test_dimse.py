@@ -25,6 +25,7 @@ from serving.receive.dimse import DicomServer
 from tests.builders import Exam, compress, write
 from tests.serving.receiver_process import running
 from tests.serving.receiving import Receiving, encoded, receiving
+from tests.serving.test_messages import command, pdu, value
 
 Program = Callable[[str], str]
 LABELMAP = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -196,6 +197,63 @@ def test_a_message_without_end_ends_its_association(side: Receiving, monkeypatch
         assert gone(lambda: not association.is_established)
         line.close()  # pynetdicom leaves that to the garbage collector
     assert side.files() == side.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pdu(value(2, b"data")),
+        pdu(value(3, command(), context=3)),
+        pdu(value(3, command()), value(0, b"half"), value(3, command())),
+        pdu(value(1, bytes(1 << 15)), value(1, bytes(1 << 15)), value(1, b"\0")),
+        pdu(value(3, command()), value(0, b"half"), b"\0"),
+    ],
+    ids=["data without command", "context not agreed", "command out of turn", "command too long", "broken value"],
+)
+def test_who_breaks_the_rules_loses_the_association_and_leaves_nothing(
+    side: Receiving, server: DicomServer, sent: bytes
+) -> None:
+    made = Exam().short_axis(1, 1)[0]
+    with associated(server.port, (made.SOPClassUID, made.file_meta.TransferSyntaxUID)) as association:
+        assert association.send_c_store(made).Status == 0
+        connection: Any = association.dul.socket
+        connection.socket.sendall(sent)
+        assert gone(lambda: association.is_aborted)
+    assert gone(lambda: side.activity.open_studies() == set())
+    assert side.unfinished() == []
+    assert len(side.rows()) == 1
+
+
+def test_other_requests_are_answered_and_cost_nothing(side: Receiving, server: DicomServer) -> None:
+    made = Exam().short_axis(1, 1)[0]
+    with associated(server.port, (made.SOPClassUID, made.file_meta.TransferSyntaxUID)) as association:
+        ((status, _),) = association.send_c_find(made, made.SOPClassUID)
+        assert status.Status == dimse.UNRECOGNISED
+        assert association.send_c_store(made).Status == 0
+    assert len(side.rows()) == 1
+
+
+def test_a_request_without_an_object_is_refused(side: Receiving, server: DicomServer) -> None:
+    with associated(server.port, ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.1.2")) as association:
+        connection: Any = association.dul.socket
+        association._reactor_checkpoint.clear()  # or its own thread would read the answer
+        connection.socket.sendall(pdu(value(3, command(CommandDataSetType=0x0101))))
+        _, answer = association.dimse.get_msg(block=True)
+        association._reactor_checkpoint.set()
+        assert answer is not None
+        assert answer.Status == 0xC000
+    assert side.rows() == []
+
+
+def test_stopping_ends_what_is_open(side: Receiving) -> None:
+    made = Exam().short_axis(1, 1)[0]
+    with listening(side) as server:
+        entity = AE(ae_title="PACS")
+        entity.requested_contexts = [build_context(made.SOPClassUID, made.file_meta.TransferSyntaxUID)]
+        association = entity.associate("127.0.0.1", server.port, ae_title="SEGLOOP")
+        assert association.send_c_store(made).Status == 0
+    assert gone(lambda: not association.is_established)
+    assert gone(lambda: side.activity.open_studies() == set())
 
 
 def gone(condition: Callable[[], bool]) -> bool:
