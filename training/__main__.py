@@ -3,12 +3,11 @@
 import json
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
 
 from contracts.errors import Usage, exit_codes
 from contracts.tasks import Task
@@ -55,6 +54,7 @@ def evaluate(
 ) -> None:
     """Measure a model on any folder in the data's layout and any list of it."""
     from training.evaluation.answer import chosen_checkpoint, chosen_model, evaluation
+    from training.evaluation.table import as_table
 
     if (model is None) == (checkpoint is None):
         raise Usage("one_model", "Name either --model or --checkpoint.")
@@ -64,31 +64,9 @@ def evaluate(
     else:
         chosen = chosen_model(repository or TrainingSettings().model_repository, str(model), threads)
     answer = evaluation(task, folder, list_file, chosen, people)
-    people.print(_table(answer))
+    people.print(as_table(answer))
     if as_json:
         print(json.dumps(answer, indent=2))
-
-
-def _table(answer: dict[str, Any]) -> Table:
-    names = list(answer["dice"])
-    low, high = answer["mean_dice_95"]
-    mean = f"mean Dice {answer['mean_dice']:.3f} [{low:.3f}, {high:.3f}]"
-    table = Table(title=f"{answer['model']} on {answer['list']}: {mean}")
-    for heading in ("volume", *names, "HD95 voxels", "pieces", "holes"):
-        table.add_column(heading)
-
-    def add(heading: str, dice: dict[str, float], distances: dict[str, float], *counts: str) -> None:
-        distance = sum(distances.values()) / len(distances)
-        table.add_row(heading, *(f"{dice[name]:.3f}" for name in names), f"{distance:.2f}", *counts)
-
-    for case in answer["cases"]:
-        add(case["id"], case["dice"], case["hd95_vox"], str(case["components"]), str(case["holes"]))
-    table.add_section()
-    add("mean", answer["dice"], answer["hd95_vox"], f"{answer['components']:.2f}", f"{answer['holes']:.2f}")
-    table.add_row("before the component filter", *(f"{answer['dice_raw'][name]:.3f}" for name in names))
-    for protocol, figures in answer["protocols"].items():
-        add(f"protocol {protocol}", figures["dice"], figures["hd95_vox"])
-    return table
 
 
 def main() -> None:

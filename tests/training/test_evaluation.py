@@ -20,6 +20,7 @@ from contracts.tasks import Task
 from training.evaluation.answer import chosen_model, evaluation
 from training.evaluation.benchmark import ssl4mis_labels
 from training.evaluation.overlay import save_overlay
+from training.evaluation.table import as_table
 from training.evaluation.volumes import evaluate_cases, score_volume, summary
 from training.settings import data_folder
 
@@ -145,6 +146,26 @@ def test_what_cannot_be_evaluated_is_said_before_the_first_patient_is_run(
     with pytest.raises(Missing) as absent:
         evaluation(Task.CARDIAC, tmp_path, acdc_layout / "lists" / "val.txt", ("x", "", CONTRACT, never))
     assert absent.value.code == "other_layout"
+
+
+@pytest.mark.parametrize("protocols", [{}, {"protocols": {"other": {"dice": {"lv": 0.25}, "hd95_vox": {"lv": 7.0}}}}])
+def test_people_see_the_figures_of_the_answer(protocols: dict[str, object]) -> None:
+    labels = np.zeros((1, 2, 9, 9), dtype=np.uint8)
+    labels[0, 0, 2:6, 2:6] = 1
+    case = Case("patient001", labels, labels, ("patient001_frame02",))
+    found = labels[0].copy()
+    found[0, 5] = 0
+    figures = summary([score_volume(case, 0, found, labels[0], ["lv"])])
+    shown = io.StringIO()
+    answer = {"task": "cardiac", "model": "x:1", "list": "some.list", **figures, **protocols}
+    Console(file=shown, width=120).print(as_table(answer))
+    text = shown.getvalue()
+    assert "x:1 on some.list: mean Dice 0.857 [0.857, 0.857]" in text
+    rows = {line.split()[1]: line for line in text.splitlines() if line.startswith("│")}
+    assert "0.857" in rows["patient001_frame02"]
+    assert "0.857" in rows["mean"]
+    assert "1.000" in rows["before"]
+    assert ("0.250" in text and "7.00" in text) == bool(protocols)
 
 
 def test_people_see_how_far_it_has_come(acdc_layout: Path) -> None:
