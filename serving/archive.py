@@ -3,8 +3,9 @@
 ``incoming/KEY.part`` receives bytes, ``archive/KK/KEY.dcm`` keeps them, ``quarantine/`` holds what could not be read.
 Keys are random and our own; nothing a sender says becomes part of a path.
 
-The order that makes "stored" true: file fsync, rename, folder fsync, then the index commits, then the sender hears it.
-A crash in between leaves a file that no row names, never a row that names nothing.
+The order that makes "stored" true: rename, file fsync, folder fsync, then the index commits, then the sender hears it.
+A crash in between leaves a file that no row names, whole or not, never a row that names nothing. (Renamed first, file
+and name go to a journalling file system's disk together: one wait instead of two.)
 """
 
 import os
@@ -12,6 +13,7 @@ import re
 import shutil
 import time
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class Incoming:
         except OSError as error:
             raise NotYet("disk_full", f"The object could not be written: {error.strerror}.") from error
 
-    def finish(self) -> None:
+    def sync(self) -> None:
         """All bytes are there: bring them to the disk and close the file. Doing it twice does nothing."""
         if self._file >= 0:
             try:
@@ -91,9 +93,10 @@ class Archive:
 
     def keep(self, incoming: Incoming) -> str:
         """Make a received object permanent and return its key. When this returns, its bytes survive a power cut."""
-        incoming.finish()
         target = self.path(incoming.key)
         incoming.path.rename(target)
+        incoming.path = target
+        incoming.sync()
         sync_folder(target.parent)
         return incoming.key
 
@@ -113,8 +116,12 @@ class Archive:
 
         ``why`` is the code of the refusal and becomes part of the name.
         """
-        incoming.finish()
+        incoming.sync()
         return self._put_aside(incoming.path, incoming.key, why)
+
+    def quarantined(self) -> dict[str, int]:
+        """Return how many objects are in the quarantine, by why."""
+        return dict(Counter(path.name.split("-")[1] for path in self._quarantine.glob("*-*-*.bin")))
 
     def free_gb(self) -> float:
         """Free disk space in units of 1e9 bytes."""

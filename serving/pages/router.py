@@ -19,7 +19,7 @@ from serving.guard.roles import may
 from serving.guard.sessions import LIFETIME_S
 from serving.index.database import Database
 from serving.index.models import Study, Tombstone
-from serving.pages import words
+from serving.pages import curves, words
 from serving.pipeline.progress import Board
 from serving.readiness import Readiness
 from serving.settings import Settings
@@ -46,7 +46,15 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.globals.update(words=words, settings=settings)
+        small = partial(curves.curve, frame=curves.SMALL)
+        self.environment.globals.update(
+            words=words,
+            settings=settings,
+            chart_of=curves.curve,
+            spark_of=small,
+            in_progress=views.IN_PROGRESS,
+            page_size=views.PAGE,
+        )
 
     def show(self, request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Return a page; ``values`` are the template's own."""
@@ -56,6 +64,7 @@ class Pages:
             path=request.url.path,
             now=time.time(),
             host=request.url.hostname or "",
+            netloc=request.url.netloc,
             wildcards=WILDCARDS,
             identity=identity,
             may=partial(may, identity.role if identity else ""),
@@ -107,7 +116,8 @@ def _add_studies(routes: APIRouter, pages: Pages, db: Database, board: Board) ->
             counts = views.counts_view(session)
             found = views.studies_view(session, state=state, search=q, needs_person=needs == "person")
         refresh = BUSY_S if counts["receiving"] + counts["processing"] > 0 or not found else CALM_S
-        return pages.show(request, "studies.html", studies=found, counts=counts, filters=filters, refresh=refresh)
+        seen = {"studies": found, "counts": counts, "filters": filters, "running": board.running()}
+        return pages.show(request, "studies.html", refresh=refresh, **seen)
 
     @routes.get("/studies/{study_uid}")
     def study(request: Request, study_uid: str) -> HTMLResponse:

@@ -1,7 +1,9 @@
 """How pages word things: times, units, states and what can be done about them."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,23 +27,59 @@ ADVICE: dict[str, str] = {
     "Or change what the reason names here, then retry. Everything received is kept.",
     "failed": "Retry it. If it fails again, the gateway's log has the cause under this stack's number.",
     "not_processed": "If it should have been segmented: add a rule to RULES, then retry.",
+    "implausible_measurements": "Mostly a slice was missed, or more than the heart was found. Look at the phases on "
+    "the curve, then release it (it goes to its destinations) or dismiss it (it stays here).",
     "no_model": "Publish and promote a model for this task, then retry.",
 }
 SETTLED_WELL = frozenset({"complete", "processing", "delivering", "done"})
 """States whose reason is a remark, not a problem."""
 DELIVERY_STATES = {"delivered": "done", "waiting": "complete", "sending": "delivering", "rejected": "refused"}
 """Which mark a delivery's state shares; ``withdrawn`` has that of ``dismissed``."""
+ASIDE: dict[str, str] = {
+    "aside": "came again with other pixels or geometry under a SOP Instance UID that is known: refused, kept aside. "
+    "Send it under a UID of its own.",
+    "returned": "a result of ours that came back: acknowledged, kept aside, never segmented.",
+    "replaced": "an older revision: its attributes were corrected by what came later.",
+}
+"""Why instances are kept that do not count, and what their sender can do."""
+COUNTS = {
+    "receiving": "Studies arriving",
+    "processing": "Stacks in work",
+    "waiting": "Stacks held for a person",
+    "refused": "Stacks refused",
+    "failed": "Stacks failed",
+}
+KINDS = {"seg": "DICOM Segmentation: the masks of one phase", "sr": "DICOM Structured Report: the measurements"}
 MEASUREMENTS: dict[str, tuple[str, str]] = {
     "edv": ("End-diastolic volume, left ventricle", "EDV"),
     "esv": ("End-systolic volume, left ventricle", "ESV"),
     "sv": ("Stroke volume", "SV"),
     "ef": ("Ejection fraction", "EF"),
     "lv_mass": ("Mass of left ventricular myocardium", "LV mass"),
+    "lv_myocardium": ("Volume of left ventricular myocardium", "LV myocardium"),
+    "lv_curve_jump": ("Largest jump of the cavity in one phase", "jump"),
     "rv_edv": ("End-diastolic volume, right ventricle", "RV EDV"),
     "rv_esv": ("End-systolic volume, right ventricle", "RV ESV"),
     "rv_ef": ("Ejection fraction, right ventricle", "RV EF"),
+    "prostate_volume": ("Volume of the prostate", "prostate"),
+    "lesion_area": ("Area of the lesion", "lesion"),
 }
-UNITS = {"_ml": "mL", "_percent": "%", "_g": "g", "_voxels": "voxels", "_mm": "mm"}
+UNITS = {"ml": "mL", "percent": "%", "g": "g", "voxels": "voxels", "mm": "mm", "mm2": "mm²", "pixels": "pixels"}
+KEY = re.compile(rf"(?P<stem>\w+?)_(?P<suffix>{'|'.join(UNITS)})(?:_(?P<phase>\d+))?")
+LISTED = ("EDV", "ESV", "EF")
+"""Measurements that the list of studies shows, where a stack has them; else its first three."""
+STEPS = ("read", "predict", "write", "offer")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement in words; ``expected`` is the range that a heart stays in where this one does not, else empty."""
+
+    name: str
+    short: str
+    number: str
+    unit: str
+    expected: str = ""
 
 
 def ago(at: float, now: float) -> str:
@@ -79,21 +117,59 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min"
 
 
-def measured(measurements: Mapping[str, object]) -> list[tuple[str, str, str]]:
-    """Return (name, short name, value with unit) of every measurement that has a number and a known unit."""
-    rows = []
-    for key, value in measurements.items():
-        suffix = next((suffix for suffix in UNITS if key.endswith(suffix)), "")
-        if suffix and isinstance(value, int | float) and math.isfinite(value):
-            stem = key.removesuffix(suffix)
-            name, short = MEASUREMENTS.get(stem, (stem.replace("_", " "), stem.replace("_", " ")))
-            rows.append((name, short, f"{_number(float(value), suffix)} {UNITS[suffix]}"))
-    return rows
+def clock(seconds: float) -> str:
+    """Return how long something takes as minutes and seconds, or in hours and days where it takes those."""
+    whole = math.floor(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600} h" if whole < 86400 else f"{whole // 86400} d"
 
 
-def summary(measurements: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return (short name, value) of the few measurements that the list of studies shows."""
-    return [(short, value) for _, short, value in measured(measurements) if short in ("EDV", "ESV", "EF")]
+def measured(measurements: Mapping[str, object]) -> list[Figure]:
+    """Return every measurement that has a number and a known unit, and every one that is implausible, in their order.
+
+    ``implausible`` of the measurements is a list of ``{"name", "value", "low", "high"}``; ``value`` may be None.
+    """
+    doubted = {one["name"]: one for one in _implausible(measurements)}
+    values = {key: value for key, value in measurements.items() if _number_of(value) is not None}
+    rows = [_figure(key, value, doubted.get(key)) for key, value in values.items()]
+    rows += [_figure(key, one["value"], one) for key, one in doubted.items() if key not in values]
+    return [row for row in rows if row is not None]
+
+
+def summary(measurements: Mapping[str, object]) -> list[Figure]:
+    """Return the few measurements that the list of studies shows; those that are implausible are among them."""
+    found = measured(measurements)
+    wanted = [row for row in found if row.short in LISTED] or found[:3]
+    return wanted + [row for row in found if row.expected and row not in wanted]
+
+
+def steps_line(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]]:
+    """Return (step, seconds of its last run, how often it ran) of the steps that ran, in their order."""
+    runs = {step: [entry["seconds"] for entry in history if entry["event"] == step] for step in STEPS}
+    return [(step, seconds[-1], len(seconds)) for step, seconds in runs.items() if seconds]
+
+
+def chosen_first(
+    results: Sequence[Mapping[str, Any]], measurements: Mapping[str, object]
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Split results into those that are delivered as a rule (reports, ED, ES) and the other phases."""
+    chosen = {0, measurements.get("ed_phase"), measurements.get("es_phase")}
+    first = [result for result in results if result["kind"] != "seg" or result["phase"] in chosen]
+    if not first or len(results) <= 4:
+        return list(results), []
+    return first, [result for result in results if result not in first]
+
+
+def series_of(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return (kind, series UID) of every series that results stand in, once each."""
+    return sorted({(result["kind"], result["series_uid"]) for result in results if result["series_uid"]})
+
+
+def phase_word(phase: int, measurements: Mapping[str, object]) -> str:
+    """Return a result's phase in words: its number and, where it is one, ED or ES; 0 means all phases."""
+    names = [word for word, name in (("ED", "ed_phase"), ("ES", "es_phase")) if measurements.get(name) == phase]
+    return " ".join([str(phase), *names]) if phase else "all"
 
 
 def by_destination(deliveries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -125,25 +201,30 @@ def labels_of(task: str) -> tuple[Label, ...]:
     return LABELS[Task(task)] if task in set(Task) else ()
 
 
-def curve(volumes: object, width: int = 320, height: int = 90) -> dict[str, object] | None:
-    """Lay out a volume curve, one value a phase, for an SVG of this size; None where there is no curve.
+def _implausible(measurements: Mapping[str, object]) -> list[Mapping[str, Any]]:
+    found = measurements.get("implausible")
+    return [one for one in found if isinstance(one, dict) and "name" in one] if isinstance(found, list) else []
 
-    Returns ``points`` (text for a polyline), ``dots`` [(x, y)] by phase, ``most`` and ``least``.
-    """
-    if not isinstance(volumes, list) or len(volumes) < 2:
+
+def _figure(key: str, value: object, doubted: Mapping[str, Any] | None) -> Figure | None:
+    parts = KEY.fullmatch(key)
+    if parts is None:
         return None
-    values = [float(value) for value in volumes if isinstance(value, int | float)]
-    if len(values) != len(volumes) or max(values) <= 0:
-        return None
-    edge, top = 8, max(values)
-    step = (width - 2 * edge) / (len(values) - 1)
-    dots = [
-        (round(edge + i * step, 1), round(height - edge - value / top * (height - 2 * edge), 1))
-        for i, value in enumerate(values)
-    ]
-    points = " ".join(f"{x},{y}" for x, y in dots)
-    return {"points": points, "dots": dots, "most": top, "least": min(values), "width": width, "height": height}
+    stem, suffix, phase = parts["stem"], parts["suffix"], parts["phase"]
+    name, short = MEASUREMENTS.get(stem, (stem.replace("_", " "), stem.replace("_", " ")))
+    if stem == "lv_mass" and suffix == "voxels":  # a count, and no mass
+        name, short = MEASUREMENTS["lv_myocardium"]
+    name += f", phase {phase}" if phase else ""
+    number = _number_of(value)
+    expected = f"{doubted['low']:g} to {doubted['high']:g} {UNITS[suffix]}" if doubted else ""
+    return Figure(name, short, "unknown" if number is None else _number(number, suffix), UNITS[suffix], expected)
+
+
+def _number_of(value: object) -> float | None:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if usable else None  # type: ignore[arg-type]
 
 
 def _number(value: float, suffix: str) -> str:
-    return f"{value:.1f}" if suffix in ("_ml", "_g", "_percent", "_mm") and abs(value) < 1000 else f"{value:,.0f}"
+    whole = suffix in ("voxels", "pixels", "mm2") or abs(value) >= 1000
+    return f"{value:,.0f}" if whole else f"{value:.1f}"

@@ -13,18 +13,20 @@ from tests.serving import synthetic_index
 from tests.serving.test_guard import TOKENS, write_tokens
 
 LUMINANCE = """
-(selector) => [...document.querySelectorAll(selector)].filter((e) => e.offsetParent).map((element) => {
+(selector) => [...document.querySelectorAll(selector)].filter((e) => e.getClientRects().length).map((element) => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = (c) => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
   const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
   let ground = element;
   while (ground && (rgb(getComputedStyle(ground).backgroundColor)[3] ?? 1) === 0) ground = ground.parentElement;
-  const [a, b] = [getComputedStyle(element).color, getComputedStyle(ground ?? document.body).backgroundColor]
+  const own = getComputedStyle(element);
+  const behind = getComputedStyle(ground ?? document.body).backgroundColor;
+  const [a, b] = [element instanceof SVGElement ? own.fill : own.color, behind]
     .map((color) => luminance(rgb(color)));
   return [element.textContent.trim().slice(0, 30), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
 })
 """
-TEXT = "a, p, b, td, th, h1, h2, h3, label, button, code, time, .mark, .quiet, summary, li, .none"
+TEXT = "a, p, b, td, th, h1, h2, h3, label, button, code, time, .mark, .quiet, summary, li, .none, b, pre, svg text"
 
 
 def paths() -> list[str]:
@@ -73,7 +75,7 @@ def test_each_state_is_a_word_a_colour_and_a_shape(browser_page: Watched, gatewa
     page = browser_page.page
     page.goto(gateway.url)
     words, shapes, colours = set(), set(), []
-    for mark in page.locator(".row .mark").all():
+    for mark in page.locator(".row .state .mark").all():
         words.add(mark.inner_text().strip())
         shapes.add(mark.locator("svg").inner_html())
         colours.append(mark.evaluate("(e) => getComputedStyle(e).color"))
@@ -114,7 +116,7 @@ def test_the_filter_shows_what_needs_a_person(browser_page: Watched, gateway: Ga
     page.goto(gateway.url)
     page.get_by_label("needs a person").check()
     page.get_by_role("button", name="Show").click()
-    expect(page.locator(".row .mark")).to_have_text(["held", "refused", "failed"])
+    expect(page.locator(".row .state .mark")).to_have_text(["held", "refused", "failed"])
 
 
 def test_sliders_buttons_and_toggles_choose_the_picture(browser_page: Watched, gateway: Gateway) -> None:
@@ -137,6 +139,61 @@ def test_sliders_buttons_and_toggles_choose_the_picture(browser_page: Watched, g
     shown("slice=6&phase=8&labels=1%2C3")
     expect(page.get_by_text("8 of 20").first).to_be_visible()
     assert (stack, 7, 5, frozenset({1, 3})) in gateway.asked
+
+
+def test_the_curve_follows_the_phase_and_marks_ed_and_es_by_shape_and_word(
+    browser_page: Watched, gateway: Gateway
+) -> None:
+    page = browser_page.page
+    page.goto(f"{gateway.url}/studies/{synthetic_index.study_uid('done')}")
+    chart = page.locator(".curve")
+    expect(chart.locator(".end-word")).to_have_text(["ED 142 mL", "ES 61 mL"])
+    first, second = (path.get_attribute("d") for path in chart.locator(".end").all())
+    assert re.sub(r"M[\d. -]+l", "", first or "") != re.sub(r"M[\d. -]+l", "", second or "")
+    points = (chart.locator("polyline").get_attribute("points") or "").split()
+    for button, phase in (("ES", 8), ("ED", 1)):
+        page.get_by_role("button", name=button, exact=True).click()
+        x = float(points[phase - 1].split(",")[0])
+        assert float(chart.locator(".now").get_attribute("x1") or 0) == pytest.approx(x, abs=0.2)
+    expect(page.get_by_role("img", name="ED 142 mL in phase 1, ES 61 mL in phase 8")).to_be_visible()
+
+
+def test_search_is_a_key_away_on_every_page(browser_page: Watched, gateway: Gateway) -> None:
+    page = browser_page.page
+    page.goto(f"{gateway.url}/studies/{synthetic_index.study_uid('done')}")
+    page.keyboard.press("/")
+    page.wait_for_url("**/#q")
+    expect(page.locator("#q")).to_be_focused()
+
+
+def test_what_is_under_way_shows_a_running_clock(browser_page: Watched, gateway: Gateway) -> None:
+    page = browser_page.page
+    page.goto(gateway.url)
+    clock = page.locator(".row", has_text="Müller 5").locator("time[data-clock]")
+    expect(clock).to_have_text(re.compile(r"^\d+:\d\d$"))
+    before = clock.inner_text()
+    expect(clock).not_to_have_text(before, timeout=5000)
+
+
+def test_figures_and_their_curve_share_a_line_where_there_is_room(browser_page: Watched, gateway: Gateway) -> None:
+    page = browser_page.page
+    page.goto(gateway.url)
+    row = page.locator(".row", has_text="Müller 1").first
+    figure, curve = row.locator(".figure").first.bounding_box(), row.locator(".spark").bounding_box()
+    assert figure is not None
+    assert curve is not None
+    assert curve["x"] > figure["x"] + figure["width"]
+    assert curve["y"] < figure["y"] + figure["height"]
+    assert curve["x"] + curve["width"] > 1000
+
+
+def test_reasons_are_read_on_a_narrow_screen_without_scrolling_aside(chromium: Browser, gateway: Gateway) -> None:
+    page = chromium.new_page(viewport={"width": 400, "height": 800})
+    page.goto(f"{gateway.url}/studies/{synthetic_index.study_uid('not_processed')}")
+    box = page.locator("td[data-name=Why]").first.bounding_box()
+    assert box is not None
+    assert (box["x"] >= 0, box["x"] + box["width"] <= 400) == (True, True)
+    page.close()
 
 
 def test_a_uid_is_copied(browser_page: Watched, gateway: Gateway) -> None:
@@ -181,12 +238,12 @@ def test_a_page_in_progress_follows_by_itself_and_keeps_the_focus(browser_page: 
     page = browser_page.page
     page.goto(gateway.url)
     row = page.locator(".row", has_text="Müller 7")
-    expect(row.locator(".mark")).to_have_text("complete")
+    expect(row.locator(".state .mark")).to_have_text("complete")
     for _ in range(7):
         page.keyboard.press("j")
     with gateway.db.write() as session:
         session.get_one(StackVersion, gateway.stacks["complete"]).state = "processing"
-    expect(row.locator(".mark")).to_have_text("processing", timeout=8000)
+    expect(row.locator(".state .mark")).to_have_text("processing", timeout=8000)
     assert focused(page) == "Synthetic Müller 7"
 
 

@@ -29,6 +29,11 @@ FINDINGS = {
     "lv_by_phase": [142.3, 138, 130, 115, 98, 80, 68, 61, 64, 72, 85, 99, 112, 120, 126, 130, 134, 138, 141, 142],
     "slices": 9,
 }
+DOUBTED = {
+    **FINDINGS["measurements"],  # type: ignore[dict-item]
+    "ef_percent": 2.1,
+    "implausible": [{"name": "ef_percent", "value": 2.1, "low": 5, "high": 90}],
+}
 REASONS = {
     "held": ("in_pieces", "The structures lie in pieces: the largest holds only 41% of what was found."),
     "refused": ("missing_slice", "A slice is missing between 40.0 mm and 60.0 mm along the normal."),
@@ -36,6 +41,8 @@ REASONS = {
     "not_processed": ("no_rule", "No rule matches; nearest was 'short-axis cine': 1 phase a position, not at least 8."),
     "dismissed": ("dismissed", "The base was cut off."),
 }
+TOOK_S = 41.0
+"""Seconds from a made-up stack being complete to its answer."""
 STATES = ("done", "held", "refused", "failed", "processing", "delivering", "complete", "not_processed", "dismissed")
 
 
@@ -49,6 +56,8 @@ def attributes(name: str, number: int) -> dict[str, object]:
     return {
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": name}]},
         "00100020": {"vr": "LO", "Value": [f"SYN-{number:04d}"]},
+        "00100030": {"vr": "DA", "Value": ["19700201"]},
+        "00100040": {"vr": "CS", "Value": ["F"]},
         "00080020": {"vr": "DA", "Value": ["20240131"]},
         "00081030": {"vr": "LO", "Value": ["Synthetic cardiac MR"]},
     }
@@ -74,13 +83,17 @@ def fill(db: Database, now: float | None = None) -> dict[str, int]:
             for series in range(3):
                 add_instance(session, uid, f"{uid}.{series}", at, images=series < 2)
             session.add(Sender(study_uid=uid, sop_uid=f"{uid}.0.1", source="ae:SCANNER1"))
+            if state == "refused":
+                add_instance(session, uid, f"{uid}.0", at, images=True, kind="aside")
             if state != "receiving":
                 ids[state] = add_stack(session, uid, state, at - 60 * number)
         session.add(Tombstone(study_uid=f"{ROOT}.99", at=at, who="anna", why="asked for", instances=3))
     return ids
 
 
-def add_instance(session, uid: str, series_uid: str, at: float, *, images: bool) -> None:  # type: ignore[no-untyped-def]
+def add_instance(  # type: ignore[no-untyped-def]
+    session, uid: str, series_uid: str, at: float, *, images: bool, kind: str = "source"
+) -> None:
     """Write one instance of a series; without images it is a document."""
     described = Described(f"{series_uid}.1", series_uid, uid, "1.2", "MR" if images else "PR", 0, 0, "", ())
     session.add(
@@ -90,7 +103,8 @@ def add_instance(session, uid: str, series_uid: str, at: float, *, images: bool)
             study_uid=uid,
             sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
             transfer_syntax_uid="1.2.840.10008.1.2.1",
-            key=f"{abs(hash(series_uid)):032x}"[:32],
+            key=f"{abs(hash((series_uid, kind))):032x}"[:32],
+            kind=kind,
             size=131_000,
             received_at=at,
             attributes={},
@@ -116,14 +130,15 @@ def add_stack(session, uid: str, state: str, at: float, version: int = 1) -> int
         digest=f"digest-{uid}",
         completeness={"at": at},
         model=MODEL if pictured else {},
-        findings=FINDINGS if pictured else {},
+        findings=FINDINGS | ({"measurements": DOUBTED} if state == "held" else {}) if pictured else {},
         created_at=at,
         changed_at=at,
     )
     session.add(stack)
     session.flush()
     steps = [("read", 0.41), ("predict", 11.2), ("write", 0.32)] if pictured else []
-    session.add(History(stack_version_id=stack.id, at=at, who="segloop", event="state", after="complete"))
+    begun = at - TOOK_S if pictured else at
+    session.add(History(stack_version_id=stack.id, at=begun, who="segloop", event="state", after="complete"))
     for step, seconds in steps:
         session.add(History(stack_version_id=stack.id, at=at, who="segloop", event=step, seconds=seconds))
     if state != "complete":
@@ -134,13 +149,13 @@ def add_stack(session, uid: str, state: str, at: float, version: int = 1) -> int
 
 
 def _add_results(session, stack: StackVersion, at: float) -> None:  # type: ignore[no-untyped-def]
-    for phase in (1, 8):
+    for kind, phase in (("seg", 1), ("seg", 8), ("sr", 0)):
         sop_uid = f"{stack.study_uid}.9.{phase}"
         session.add(
             Result(
                 sop_uid=sop_uid,
                 stack_version_id=stack.id,
-                kind="seg",
+                kind=kind,
                 phase=phase,
                 key=f"k{stack.id}-{phase}",
                 created_at=at,

@@ -92,6 +92,13 @@ def test_the_quarantine_drops_its_oldest_and_stays_below_its_cap(archive: Archiv
     assert not huge.exists()
 
 
+def test_the_quarantine_is_counted_by_why(archive: Archive) -> None:
+    assert archive.quarantined() == {}
+    for why in ("not_dicom", "bad_uid", "not_dicom", "Ö-/"):
+        archive.quarantine(received(archive, b"?"), why)
+    assert archive.quarantined() == {"not_dicom": 2, "bad_uid": 1, "unreadable": 1}
+
+
 @given(why=st.text(max_size=30))
 def test_names_in_the_quarantine_are_harmless(tmp_path_factory: pytest.TempPathFactory, why: str) -> None:
     archive = Archive(tmp_path_factory.getbasetemp() / "named", quarantine_mb=1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from contracts.tasks import Task
 from scripts import make_docs
-from serving import pages
+from serving import pages, views
 from serving.archive import Archive
 from serving.engines.pool import EnginePool
 from serving.guard import Guard
@@ -41,14 +41,14 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     found.close()
 
 
-def client(db: Database, folder: Path, **settings: object) -> TestClient:
+def client(db: Database, folder: Path, board: Board | None = None, **settings: object) -> TestClient:
     chosen = Settings(home=folder, model_repository=folder, **settings)  # type: ignore[arg-type]
     app = FastAPI()
     guard = Guard(chosen)
     guard._tokens = Tokens.read(chosen.tokens) if chosen.tokens else Tokens({})
     archive, engines = Archive(folder), EnginePool(chosen)
     readiness = Readiness(db, archive, engines, chosen)
-    app.include_router(pages.router(db, archive, engines, readiness, guard, chosen, Board()))
+    app.include_router(pages.router(db, archive, engines, readiness, guard, chosen, board or Board()))
     app.add_middleware(GuardMiddleware, guard=guard)
     return TestClient(app, base_url="http://127.0.0.1")
 
@@ -117,6 +117,7 @@ def test_the_empty_list_names_this_machine_where_every_address_is_listened_on(tm
     db = synthetic_index.database(tmp_path)
     shown = TestClient(client(db, tmp_path).app, base_url="http://localhost").get("/").text
     assert "SEGLOOP@127.0.0.1:11112" in shown
+    assert "[[destination]]" in TestClient(client(db, tmp_path).app, base_url="http://localhost").get("/system").text
     tokens = write_tokens(tmp_path)
     seen = client(db, tmp_path, dicom_host="0.0.0.0", ae_title="OURS", tokens=tokens)
     text = seen.get("/", headers={"Host": "pacs.example:8080"} | bearer("reader")).text
@@ -155,27 +156,158 @@ def test_durations_carry_a_unit_and_few_digits(seconds: float) -> None:
 
 
 def test_numbers_carry_their_units() -> None:
-    found = {short: value for _, short, value in words.measured(synthetic_index.FINDINGS["measurements"])}  # type: ignore[arg-type]
+    found = {row.short: f"{row.number} {row.unit}" for row in words.measured(synthetic_index.FINDINGS["measurements"])}  # type: ignore[arg-type]
     assert found == {"EDV": "142.3 mL", "ESV": "61.0 mL", "SV": "81.3 mL", "EF": "57.1 %", "LV mass": "101.5 g"}
-    voxels = {"edv_voxels": 123456, "esv_voxels": 5, "ed_phase": 3, "odd": math.nan, "ef_percent": None}
-    assert [value for *_, value in words.measured(voxels)] == ["123,456 voxels", "5 voxels"]
-    assert [short for short, _ in words.summary(voxels)] == ["EDV", "ESV"]
+    voxels = {
+        "edv_voxels": 123456,
+        "esv_voxels": 5,
+        "lv_mass_voxels": 7,
+        "ed_phase": 3,
+        "odd": math.nan,
+        "ef_percent": None,
+    }
+    assert [(row.number, row.unit) for row in words.measured(voxels)] == [
+        ("123,456", "voxels"),
+        ("5", "voxels"),
+        ("7", "voxels"),
+    ]
+    assert not any("mass" in row.name.lower() for row in words.measured(voxels))
+    assert [row.short for row in words.summary(voxels)] == ["EDV", "ESV"]
 
 
-@given(values=st.lists(st.floats(0, 500), min_size=2, max_size=40).filter(lambda values: max(values) > 0.01))
-def test_a_curve_stays_inside_its_frame_and_in_order(values: list[float]) -> None:
-    found = words.curve(values)
-    assert found is not None
-    dots: list[tuple[float, float]] = found["dots"]  # type: ignore[assignment]
-    assert len(dots) == len(values)
-    assert [x for x, _ in dots] == sorted(x for x, _ in dots)
-    assert all(0 <= x <= 320 and 0 <= y <= 90 for x, y in dots)
-    assert dots[values.index(max(values))][1] == min(y for _, y in dots)
+def test_figures_of_other_tasks_are_named_and_listed_too() -> None:
+    (one,) = words.summary({"prostate_volume_ml": 41.27})
+    assert (one.name, one.number, one.unit) == ("Volume of the prostate", "41.3", "mL")
+    lesions = words.measured({"lesion_area_mm2_1": 12.4, "lesion_area_mm2_2": 13.6, "lesion_area_pixels": 1200})
+    assert [(row.name, row.number, row.unit) for row in lesions] == [
+        ("Area of the lesion, phase 1", "12", "mm²"),
+        ("Area of the lesion, phase 2", "14", "mm²"),
+        ("Area of the lesion", "1,200", "pixels"),
+    ]
 
 
-@pytest.mark.parametrize("odd", [None, [], [1.0], [0, 0], ["a", 2], {"a": 1}, [None, 3]])
-def test_no_curve_where_there_is_none(odd: object) -> None:
-    assert words.curve(odd) is None
+def test_what_no_heart_has_is_marked_also_where_there_is_no_number() -> None:
+    doubts = [
+        {"name": "ef_percent", "value": None, "low": 5, "high": 90},
+        {"name": "lv_curve_jump_percent", "value": 61.5, "low": 0, "high": 30},
+        {"name": "sv_ml", "value": 2.0, "low": 5, "high": 300},
+    ]
+    rows = words.measured({"edv_ml": 60.0, "sv_ml": 2.0, "ef_percent": None, "implausible": doubts})
+    assert [(row.short, row.number, row.expected) for row in rows] == [
+        ("EDV", "60.0", ""),
+        ("SV", "2.0", "5 to 300 mL"),
+        ("EF", "unknown", "5 to 90 %"),
+        ("jump", "61.5", "0 to 30 %"),
+    ]
+    assert [row.short for row in words.summary({"sv_ml": 2.0, "edv_ml": 60.0, "implausible": doubts[2:]})] == [
+        "EDV",
+        "SV",
+    ]
+
+
+@given(
+    junk=st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_odd_doubts_and_figures_never_break_a_page(junk: object) -> None:
+    assert words.measured({"implausible": junk, "edv_ml": junk}) is not None  # type: ignore[dict-item]
+
+
+def test_a_held_stack_with_an_implausible_figure_shows_word_shape_and_range(db: Database, tmp_path: Path) -> None:
+    seen = client(db, tmp_path)
+    for path in ("/", f"/studies/{synthetic_index.study_uid('held')}"):
+        text = seen.get(path).text
+        marked = re.findall(r'<span class="mark is-implausible"><svg.*?</svg>(.*?)</span>', text)
+        assert marked == ["implausible"]
+        assert "expected 5 to 90 %" in text
+    assert "is-implausible" not in seen.get(f"/studies/{synthetic_index.study_uid('done')}").text
+
+
+@given(seconds=st.floats(0, 3599.99))
+def test_the_clock_has_minutes_and_two_digits_of_seconds(seconds: float) -> None:
+    minutes, rest = re.fullmatch(r"(\d+):(\d\d)", words.clock(seconds)).groups()  # type: ignore[union-attr]
+    assert int(minutes) * 60 + int(rest) == math.floor(seconds)
+
+
+def test_long_times_are_in_hours_and_days() -> None:
+    assert [words.clock(hours * 3600) for hours in (1, 23.9, 24, 80)] == ["1 h", "23 h", "1 d", "3 d"]
+
+
+def test_the_steps_of_a_stack_are_in_order_with_their_last_run_and_how_many_there_were() -> None:
+    history = [
+        {"event": "state", "seconds": 0},
+        {"event": "predict", "seconds": 9.0},
+        {"event": "read", "seconds": 1.0},
+        {"event": "predict", "seconds": 2.0},
+    ]
+    assert words.steps_line(history) == [("read", 1.0, 1), ("predict", 2.0, 2)]
+
+
+def test_reports_and_the_phases_that_are_delivered_come_first_and_none_is_lost() -> None:
+    results = [{"kind": "seg", "phase": phase, "series_uid": "1.1"} for phase in range(1, 21)]
+    results.append({"kind": "sr", "phase": 0, "series_uid": "1.2"})
+    measurements = {"ed_phase": 1, "es_phase": 8}
+    first, others = words.chosen_first(results, measurements)
+    assert [words.phase_word(result["phase"], measurements) for result in first] == ["1 ED", "8 ES", "all"]
+    assert len(first) + len(others) == len(results)
+    assert words.series_of(results) == [("seg", "1.1"), ("sr", "1.2")]
+    assert words.chosen_first(results[:3], {}) == (results[:3], [])
+    assert words.chosen_first(results[:-1], {}) == (results[:-1], [])
+
+
+def test_a_study_s_page_shows_report_and_masks_steps_and_what_came_back(db: Database, tmp_path: Path) -> None:
+    seen = client(db, tmp_path)
+    text = seen.get(f"/studies/{synthetic_index.study_uid('done')}").text
+    assert re.findall(r'data-name="Phase">(.*?)<', text) == ["1 ED", "8 ES", "all"]
+    assert ">SR</span>" in text
+    assert "predict <b>11.2 s</b>" in text
+    assert "answered after <b>0:41</b>" in text
+    assert "female · 53 y" in text
+    refused = seen.get(f"/studies/{synthetic_index.study_uid('refused')}").text
+    assert "<b>1 instance</b>: came again with other pixels" in refused
+
+
+def test_the_list_says_how_long_each_took_or_has_taken(db: Database, tmp_path: Path) -> None:
+    text = client(db, tmp_path).get("/").text
+    assert "in 0:41" in text
+    assert text.count("data-clock") == len(views.IN_PROGRESS)
+    assert text.count('class="spark"') == 4
+
+
+def test_list_and_study_show_how_far_a_prediction_has_come(db: Database, tmp_path: Path) -> None:
+    board = Board()
+    uid = synthetic_index.study_uid("processing")
+    with db.read() as session:
+        stack_id = next(entry["stacks"][0]["id"] for entry in views.studies_view(session) if entry["study_uid"] == uid)
+    seen = client(db, tmp_path, board)
+    with board.watching(stack_id) as note:
+        note(40, 200)
+        for path in ("/", f"/studies/{uid}"):
+            text = seen.get(path).text
+            assert '<progress max="200" value="40"' in text
+            assert "40 of 200 slices" in text
+    assert "<progress" not in seen.get("/").text
+
+
+def test_a_row_without_figures_or_reason_says_what_its_state_means(db: Database, tmp_path: Path) -> None:
+    text = client(db, tmp_path).get("/").text
+    shown = re.findall(r'<div class="answer">(.*?)</div>\s*</li>', text, re.DOTALL)
+    assert len(shown) == len(synthetic_index.STATES) + 1
+    assert all(re.sub(r"<[^>]*>", "", part).strip() for part in shown)
+
+
+def test_the_system_page_shows_first_what_was_set(db: Database, tmp_path: Path) -> None:
+    seen = client(db, tmp_path, ae_title="OURS")
+    text = seen.get("/system").text
+    first, rest = text[text.index("<h2>Settings") :].split("<details>")
+    assert ("SEGLOOP_AE_TITLE" in first, "SEGLOOP_AE_TITLE" in rest) == (True, False)
+    assert "SEGLOOP_QUIET_PERIOD_S" in rest
+    archive = Archive(tmp_path)
+    incoming = archive.incoming()
+    incoming.write(b"?")
+    archive.quarantine(incoming, "not_dicom")
+    assert "1 <code>not_dicom</code>" in seen.get("/system").text
 
 
 def test_deliveries_are_summed_up_by_destination_and_state() -> None:

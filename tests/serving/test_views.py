@@ -16,6 +16,8 @@ from serving.index.models import StackVersion, Study
 from serving.pipeline.states import TRANSITIONS
 from serving.removal import remove_study
 from serving.settings import Settings
+from serving.views import study as study_views
+from serving.views.system import changed_settings
 from tests.serving import synthetic_index
 
 STATES = sorted(set(TRANSITIONS) - {""})
@@ -129,7 +131,7 @@ def test_one_study_says_all_that_scripts_rely_on_and_nothing_of_the_patient(db: 
     stack = found["stacks"][0]
     expected = "id series_uids task state code reason results warnings measurements model history deliveries version"
     assert set(expected.split()) <= set(stack)
-    assert [result["phase"] for result in stack["results"]] == [1, 8]
+    assert [result["phase"] for result in stack["results"]] == [1, 8, 0]
     assert [step["event"] for step in stack["history"]] == ["state", "read", "predict", "write", "state"]
     assert {series["series_uid"] for series in found["ignored"]} == {
         f"{synthetic_index.study_uid('done')}.{number}" for number in (1, 2)
@@ -175,6 +177,78 @@ def test_odd_attributes_of_a_patient_are_text_all_the_same(value: object) -> Non
     nested = Study(study_uid="1", attributes={"00100010": {"vr": "PN", "Value": value}, "00080020": {"Value": [value]}})
     for one in (odd, nested):
         assert all(isinstance(text, str) for text in views.patient_view(one).values())
+
+
+@pytest.mark.parametrize(
+    ("born", "made", "age"),
+    [
+        ("19700201", "20240131", "53"),
+        ("19700131", "20240131", "54"),
+        ("20240131", "20240131", "0"),
+        ("20250131", "20240131", ""),
+        ("18000101", "20240131", ""),
+        ("1970", "20240131", ""),
+        ("19701399", "20240131", ""),
+        ("", "", ""),
+    ],
+)
+def test_age_is_in_whole_years_at_the_study_or_unknown(born: str, made: str, age: str) -> None:
+    attributes = {"00100030": {"Value": [born]}, "00080020": {"Value": [made]}}
+    assert views.patient_view(Study(study_uid="1", attributes=attributes))["age"] == age
+
+
+def test_a_search_looks_at_no_age_and_no_sex(db: Database) -> None:
+    with db.read() as session:
+        assert views.studies_view(session)[0]["patient"]["age"] == "53"
+        assert views.studies_view(session, search="53") == []
+        assert views.studies_view(session, search="female") == []
+
+
+def state(after: str, at: float) -> dict[str, object]:
+    return {"event": "state", "after": after, "at": at}
+
+
+@pytest.mark.parametrize(
+    ("history", "seconds"),
+    [
+        ([], None),
+        ([state("complete", 1), state("processing", 2)], None),
+        ([state("complete", 1), state("processing", 2), {"event": "predict", "at": 3}, state("done", 5)], 4),
+        ([state("complete", 1), state("delivering", 5), state("done", 900)], 4),
+        ([state("complete", 1), state("held", 5), state("processing", 800), state("done", 900)], 4),
+        ([state("complete", 1), state("failed", 5), state("complete", 100), state("done", 103)], 3),
+        ([state("not_processed", 1)], None),
+    ],
+)
+def test_the_answer_is_what_comes_first_after_the_last_time_it_was_complete(
+    history: list[dict[str, object]], seconds: float | None
+) -> None:
+    assert study_views.answered_s(history) == seconds
+
+
+def test_the_list_knows_since_when_and_how_long_and_the_volumes(db: Database) -> None:
+    with db.read() as session:
+        found = {entry["state"]: entry for entry in views.studies_view(session)}
+    assert found["done"]["answered_s"] == pytest.approx(synthetic_index.TOOK_S, abs=0.01)
+    assert found["done"]["lv_by_phase"] == synthetic_index.FINDINGS["lv_by_phase"]
+    assert found["processing"]["answered_s"] is None
+    assert found["receiving"]["since"] == found["receiving"]["first_received_at"]
+    assert all(entry["since"] >= entry["first_received_at"] for entry in found.values())
+
+
+def test_instances_that_do_not_count_are_counted_by_kind(db: Database) -> None:
+    with db.read() as session:
+        refused = views.study_view(session, synthetic_index.study_uid("refused"))
+        done = views.study_view(session, synthetic_index.study_uid("done"))
+    assert refused is not None
+    assert done is not None
+    assert (refused["kept_aside"], done["kept_aside"]) == ({"aside": 1}, {})
+    assert refused["received"] == 3
+
+
+def test_settings_that_were_set_are_named(tmp_path: Path) -> None:
+    assert changed_settings(Settings()) == []
+    assert changed_settings(Settings(home=tmp_path, threads=2)) == ["SEGLOOP_HOME", "SEGLOOP_THREADS"]
 
 
 def test_the_system_shows_no_secret(db: Database, tmp_path: Path) -> None:

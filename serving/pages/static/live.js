@@ -37,16 +37,20 @@ setInterval(() => {
   const every = Number(document.body.dataset.refresh);
   waited += 1;
   if (every && waited >= every) { waited = 0; refresh(); }
-  if (waited % 10 === 0) all("time").forEach(age);
+  all(waited % 10 === 0 ? "time" : "time[data-clock]").forEach(age);
 }, 1000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden && Number(document.body.dataset.refresh)) refresh(); });
 
 function age(element) {
   const gap = (Date.now() - Date.parse(element.dateTime)) / 1000;
   const far = Math.abs(gap);
+  if ("clock" in element.dataset && far < 3600) {
+    element.textContent = `${Math.floor(far / 60)}:${String(Math.floor(far % 60)).padStart(2, "0")}`;
+    return;
+  }
   const [unit, size] = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].find(([, length]) => far >= length) ?? ["s", 1];
   const number = `${Math.floor(far / size)} ${unit}`;
-  element.textContent = far < 5 ? "now" : gap > 0 ? `${number} ago` : `in ${number}`;
+  element.textContent = "clock" in element.dataset ? number : far < 5 ? "now" : gap > 0 ? `${number} ago` : `in ${number}`;
 }
 
 // --- keys
@@ -62,11 +66,12 @@ document.addEventListener("keydown", (event) => {
   const keys = {
     j: () => go(at + 1),
     k: () => go(at < 0 ? 0 : at - 1),
-    "/": () => one("#q")?.focus(),
+    "/": () => { if (one("#q")) one("#q").focus(); else location.href = "/#q"; },
     "?": () => one("#help").showModal(),
   };
   if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
 });
+if (location.hash === "#q") one("#q")?.focus();
 one("#help-button").addEventListener("click", () => one("#help").showModal());
 
 // --- sliders over slices and phases
@@ -81,6 +86,8 @@ function look(viewer) {
   if (boxes.some((box) => !box.checked)) query.set("labels", boxes.filter((box) => box.checked).map((box) => box.dataset.label).join(","));
   const image = one("img", viewer);
   image.src = `${viewer.dataset.tiles}&${query}`;
+  const chart = one(".curve", viewer.closest(".stack"));
+  if (chart) for (const end of ["x1", "x2"]) one(".now", chart).setAttribute(end, Number(chart.dataset.left) + (query.get("phase") - 1) * chart.dataset.step);
 }
 document.addEventListener("input", (event) => {
   const viewer = event.target.closest(".viewer");
