@@ -116,8 +116,15 @@ def _add_studies(routes: APIRouter, pages: Pages, db: Database, board: Board) ->
             counts = views.counts_view(session)
             found = views.studies_view(session, state=state, search=q, needs_person=needs == "person")
         refresh = BUSY_S if counts["receiving"] + counts["processing"] > 0 or not found else CALM_S
-        seen = {"studies": found, "counts": counts, "filters": filters, "running": board.running()}
-        return pages.show(request, "studies.html", refresh=refresh, **seen)
+        return pages.show(
+            request,
+            "studies.html",
+            studies=found,
+            counts=counts,
+            filters=filters,
+            running=board.running(),
+            refresh=refresh,
+        )
 
     @routes.get("/studies/{study_uid}")
     def study(request: Request, study_uid: str) -> HTMLResponse:
