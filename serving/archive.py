@@ -3,9 +3,8 @@
 ``incoming/KEY.part`` receives bytes, ``archive/KK/KEY.dcm`` keeps them, ``quarantine/`` holds what could not be read.
 Keys are random and our own; nothing a sender says becomes part of a path.
 
-The order that makes "stored" true: rename, file fsync, folder fsync, then the index commits, then the sender hears it.
-A crash in between leaves a file that no row names, whole or not, never a row that names nothing. (Renamed first, file
-and name go to a journalling file system's disk together: one wait instead of two.)
+The order that makes "stored" true: file fsync, rename, folder fsync, then the index commits, then the sender hears it.
+A crash in between leaves a file that no row names, never a row that names nothing.
 """
 
 import os
@@ -51,7 +50,7 @@ class Incoming:
         except OSError as error:
             raise NotYet("disk_full", f"The object could not be written: {error.strerror}.") from error
 
-    def sync(self) -> None:
+    def finish(self) -> None:
         """All bytes are there: bring them to the disk and close the file. Doing it twice does nothing."""
         if self._file >= 0:
             try:
@@ -93,10 +92,9 @@ class Archive:
 
     def keep(self, incoming: Incoming) -> str:
         """Make a received object permanent and return its key. When this returns, its bytes survive a power cut."""
+        incoming.finish()
         target = self.path(incoming.key)
         incoming.path.rename(target)
-        incoming.path = target
-        incoming.sync()
         sync_folder(target.parent)
         return incoming.key
 
@@ -116,7 +114,7 @@ class Archive:
 
         ``why`` is the code of the refusal and becomes part of the name.
         """
-        incoming.sync()
+        incoming.finish()
         return self._put_aside(incoming.path, incoming.key, why)
 
     def quarantined(self) -> dict[str, int]:
