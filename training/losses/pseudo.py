@@ -11,7 +11,7 @@ def gate(p: Tensor, threshold: float) -> Tensor:
 
     float32 [batch, 1, row, column], without gradient. ``p`` are probabilities; logits have no confidence.
     """
-    return (p.detach().amax(dim=1, keepdim=True) >= threshold).float()
+    return (p.amax(dim=1, keepdim=True) >= threshold).float()
 
 
 def pseudo_label_loss(logits: Tensor, target: Tensor, threshold: float, cross_entropy: bool = False) -> Tensor:
