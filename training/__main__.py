@@ -1,4 +1,4 @@
-"""``python -m training train | evaluate``. Torch is imported only by what needs it."""
+"""``python -m training train | evaluate | compare``. Torch is imported only by what needs it."""
 
 import json
 import logging
@@ -67,6 +67,40 @@ def evaluate(
     people.print(as_table(answer))
     if as_json:
         print(json.dumps(answer, indent=2))
+
+
+@app.command()
+def compare(
+    plan: Annotated[str, typer.Argument(help="name of a shipped plan, for example acdc")],
+    data: Annotated[
+        Path | None, typer.Option(help="folder of the data set (default: SEGLOOP_DATA and the plan)")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder of the runs")] = Path("runs/compare"),
+    results: Annotated[Path, typer.Option(help="folder of the tables")] = Path("docs/results"),
+    workers: Annotated[int, typer.Option(min=1, help="runs side by side, one thread each")] = 1,
+    only_plan: Annotated[
+        bool, typer.Option("--plan", help="print what is missing and what it costs, run nothing")
+    ] = False,
+) -> None:
+    """Run a table of comparisons, going on where it stopped, and write its page."""
+    from training.comparison import evidence, running
+    from training.comparison.plan import Plan, cpu_hours, missing
+
+    chosen = Plan.read(plan)
+    page, folder = results / f"{plan}.md", out / plan
+    rows = running.read_results(page.with_suffix(".json"))
+    lacking = missing(chosen, folder, rows)
+    costs = [cpu_hours(run, rows) for run in lacking]
+    for run, cost in zip(lacking, costs, strict=True):
+        people.print(f"{run.key}: {run.preset.iterations} iterations, about {60 * cost:.0f} CPU minutes")
+    people.print(
+        f"{len(lacking)} runs to do, {sum(costs):.1f} CPU hours, about {sum(costs) / workers:.1f} h with {workers}."
+    )
+    if only_plan:
+        return
+    rows = running.compare(chosen, data_folder(data, chosen.data), folder, page.with_suffix(".json"), workers, people)
+    evidence.write_page(chosen, rows, plan, page)
+    people.print(f"The table stands in {page}.")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ class Training:
     iteration: int = 0
     scores: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
+    precision: str = ""
+    cpu_before: float = 0.0
+    cpu_started: float = field(default_factory=time.process_time)
 
     @property
     def student(self) -> nn.Module:
@@ -71,7 +75,9 @@ def start(preset: Preset, source: Source, out: Path) -> Training:
     ema = get_ema_multi_avg_fn(preset.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(plain, multi_avg_fn=ema, use_buffers=True).eval()
     method, optimizer = fabric.setup(plain, _optimizer(preset, plain))
-    return Training(preset, source, streams, out, fabric, method, optimizer, average.to(fabric.device), Watch())
+    return Training(
+        preset, source, streams, out, fabric, method, optimizer, average.to(fabric.device), Watch(), precision=precision
+    )
 
 
 def make_streams(preset: Preset, source: Source, out: Path) -> Streams:
@@ -106,6 +112,10 @@ def save(run: Training) -> None:
         "patients": list(run.source.seen),
         "scores": dict(run.scores),
         "code_version": code_version(),
+        "unlabelled": len(run.source.unlabelled),
+        "precision": run.precision,
+        "device": device_name(run.fabric.device),
+        "cpu_seconds": run.cpu_before + time.process_time() - run.cpu_started,
     }
     if run.fabric.is_global_zero:
         write_atomically(run.out / LAST, state)
@@ -120,7 +130,13 @@ def load(run: Training) -> None:
     run.average.load_state_dict(state["average"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.iteration, run.scores = int(state["iteration"]), dict(state["scores"])
+    run.cpu_before = float(state["cpu_seconds"])
     log.info("resumed at iteration %d", run.iteration)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or ``cpu``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def code_version() -> str:
