@@ -95,7 +95,10 @@ def _stacked(maps: Sequence[Tensor]) -> Tensor:
     """Bring three maps to the second's size and join their channels (equation 17)."""
     size = maps[1].shape[-2:]
     return torch.cat(
-        [m if m.shape[-2:] == size else F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in maps],
+        [
+            m if m.shape[-2:] == size else F.interpolate(m, size=size, mode="bilinear", align_corners=False)
+            for m in maps
+        ],
         dim=1,
     )
 
