@@ -95,6 +95,7 @@ class Archive:
         incoming.finish()
         target = self.path(incoming.key)
         incoming.path.rename(target)
+        incoming.path = target
         sync_folder(target.parent)
         return incoming.key
 

@@ -58,11 +58,21 @@ class Database:
         Keep the block short (no file or network access): there is one writer at a time. Never nest two of them.
         Raises ``Broken("index_busy")`` where no turn came within a minute.
         """
+        with self._turn(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def write_rows(self) -> Iterator[Connection]:
+        """Give a connection for statements on tables; all else is as for :meth:`write`, whose sessions cost more."""
+        with self._turn(), self._writing.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
         if self._sqlite and not self._writer.acquire(timeout=WRITER_WAIT_S):
             raise Broken("index_busy", "The index was busy for a minute.")
         try:
-            with Session(self._writing, expire_on_commit=False) as session, session.begin():
-                yield session
+            yield
         finally:
             if self._sqlite:
                 self._writer.release()

@@ -20,12 +20,10 @@ from serving.index.records import SERIES, STUDY, attributes
 
 @dataclass
 class Arrival:
-    """An object between receipt and index. ``key`` is empty until it stands in the archive.
-
-    ``header`` is all but its pixels; ``known``: its UID was there when it came.
-    """
+    """An object between receipt and index; ``key`` names it in the archive, ``header`` is all but its pixels."""
 
     incoming: Incoming
+    key: str
     source: str
     at: float
     study_uid: str
@@ -37,8 +35,6 @@ class Arrival:
     header: Dataset
     instance: dict[str, object]
     description: dict[str, object]
-    key: str = ""
-    known: bool = False
 
     @property
     def study(self) -> dict[str, object]:
@@ -74,6 +70,7 @@ _INSTANCE, _SERIES, _SENDER, _STUDY = (cast(Table, made.__table__).c for made in
 _FIND_CURRENT = select(*(_INSTANCE[name] for name in ("id", "key", "kind", "revision", "study_uid"))).where(
     _INSTANCE.sop_uid == bindparam("sop_uid"), or_(*(_INSTANCE.kind == kind for kind in CURRENT))
 )
+_FIND_STUDY = select(literal(1)).where(_STUDY.study_uid == bindparam("study_uid"))
 _FIND_SERIES = select(literal(1)).where(
     _SERIES.series_uid == bindparam("series_uid"), _SERIES.study_uid == bindparam("study_uid")
 )
@@ -101,9 +98,13 @@ def current(connection: Connection, study_uid: str, sop_uid: str) -> Known | Non
     return Known(ours[0].id, ours[0].key, ours[0].kind, ours[0].revision, ours[0].study_uid, sop_uid) if ours else None
 
 
-def add_new(session: Session, arrivals: Sequence[Arrival]) -> frozenset[str]:
+def is_named(session: Session, key: str) -> bool:
+    """Whether any row names that file of the archive."""
+    return session.scalar(select(literal(1)).where(Instance.key == key)) is not None
+
+
+def add_new(connection: Connection, arrivals: Sequence[Arrival]) -> frozenset[str]:
     """Add those arrivals whose UID is not current, with study, series and sender; return their keys."""
-    connection = session.connection()
     series: set[tuple[str, str]] = set()
     fresh: dict[tuple[str, str], Arrival] = {}
     for arrival in arrivals:
@@ -114,9 +115,7 @@ def add_new(session: Session, arrivals: Sequence[Arrival]) -> frozenset[str]:
         of_series = (arrival.study_uid, arrival.series_uid)
         if of_series not in series:
             series.add(of_series)
-            named = {"study_uid": arrival.study_uid, "series_uid": arrival.series_uid}
-            if connection.execute(_FIND_SERIES, named).first() is None:
-                _ensure_parents(session, arrival, "source")
+            _ensure_parents(connection, arrival, "source")
     if fresh:
         connection.execute(_ADD_INSTANCES, [_row(arrival, "source") for arrival in fresh.values()])
         senders = [{f"new_{name}": getattr(arrival, name) for name in _SENDER_NAMES} for arrival in fresh.values()]
@@ -157,7 +156,9 @@ def add_revision(session: Session, arrival: Arrival, known: Known, fingerprint: 
         description=row.description,
         fingerprint=fingerprint,
     )
-    _ensure_parents(session, arrival, "source", overwrite=True)
+    connection = session.connection()
+    _ensure_parents(connection, arrival, "source")
+    _overwrite_parents(connection, arrival)
     _touch(session, arrival)
     row.series_uid, row.sop_class_uid = arrival.series_uid, arrival.sop_class_uid
     row.transfer_syntax_uid, row.key, row.size = arrival.transfer_syntax_uid, arrival.key, arrival.size
@@ -197,7 +198,7 @@ def add_result(session: Session, arrival: Arrival, stack_version_id: int, phase:
     if known is not None:
         session.get_one(Instance, known.id).kind = "returned"
         session.flush()
-    _ensure_parents(session, arrival, "result")
+    _ensure_parents(session.connection(), arrival, "result")
     session.add(_instance(arrival, "result"))
     session.add(
         Result(
@@ -242,27 +243,21 @@ def _row(arrival: Arrival, kind: str) -> dict[str, object]:
     }
 
 
-def _ensure_parents(session: Session, arrival: Arrival, kind: str, *, overwrite: bool = False) -> None:
-    study = session.get(Study, arrival.study_uid)
-    if study is None:
-        study = Study(
-            study_uid=arrival.study_uid,
-            first_received_at=arrival.at,
-            last_received_at=arrival.at,
-            attributes=arrival.study,
-        )
-        session.add(study)
-        session.flush()
-    series = session.get(Series, (arrival.series_uid, arrival.study_uid))
-    if series is None:
-        session.add(
-            Series(series_uid=arrival.series_uid, study_uid=arrival.study_uid, kind=kind, attributes=arrival.series)
-        )
-        session.flush()
-    elif overwrite:
-        series.attributes = arrival.series
-    if overwrite:
-        study.attributes = arrival.study
+def _ensure_parents(connection: Connection, arrival: Arrival, kind: str) -> None:
+    named = {"study_uid": arrival.study_uid, "series_uid": arrival.series_uid}
+    if connection.execute(_FIND_SERIES, named).first() is not None:
+        return
+    if connection.execute(_FIND_STUDY, {"study_uid": arrival.study_uid}).first() is None:
+        times = {"first_received_at": arrival.at, "last_received_at": arrival.at}
+        connection.execute(insert(Study), {"study_uid": arrival.study_uid, **times, "attributes": arrival.study})
+    connection.execute(insert(Series), {**named, "kind": kind, "attributes": arrival.series})
+
+
+def _overwrite_parents(connection: Connection, arrival: Arrival) -> None:
+    of_study = Study.study_uid == arrival.study_uid
+    connection.execute(update(Study).where(of_study).values(attributes=arrival.study))
+    of_series = (Series.study_uid == arrival.study_uid, Series.series_uid == arrival.series_uid)
+    connection.execute(update(Series).where(*of_series).values(attributes=arrival.series))
 
 
 def _touch(session: Session, arrival: Arrival) -> None:

@@ -56,8 +56,8 @@ class Commits:
 
     def _commit(self, requests: Sequence[_Request]) -> None:
         try:
-            with self._db.write() as session:
-                stored = receipts.add_new(session, [one for request in requests for one in request.arrivals])
+            with self._db.write_rows() as connection:
+                stored = receipts.add_new(connection, [one for request in requests for one in request.arrivals])
         except Exception as error:
             if len(requests) > 1:  # one of them spoils the rest: each by itself
                 for request in requests:

@@ -20,7 +20,6 @@ have a study processed again. Its tombstone stays as the record of the deletion.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 from pydicom.dataset import Dataset
@@ -143,11 +142,9 @@ class Intake:
         """
         try:
             arrival = self._examine(incoming, source, expect_study, expect_instance)
-            arrival.known = self._current(arrival) is not None
             if carrier is not None:
                 carrier.touch(arrival.study_uid)
-            if not arrival.known:
-                self._keep(arrival)
+            self.archive.keep(incoming)
         except Refused as refusal:
             self.archive.quarantine(incoming, refusal.code)
             raise
@@ -162,12 +159,11 @@ class Intake:
 
         Returns for each what became of it, or the error: ``Refused("different_pixels")`` (kept aside), or ours.
         """
-        fresh = [arrival for arrival in arrivals if not arrival.known]
         stored: frozenset[str] = frozenset()
         try:
-            stored = self._commits.add(fresh) if fresh else stored
+            stored = self._commits.add(arrivals)
         except Exception:
-            log.exception("group_failed", size=len(fresh))  # one of them spoils the rest: try each alone
+            log.exception("group_failed", size=len(arrivals))  # one of them spoils the rest: try each alone
         outcomes = [self._finished(arrival, arrival.key in stored) for arrival in arrivals]
         faults.point("receive:after")
         return outcomes
@@ -179,9 +175,10 @@ class Intake:
     def _finished(self, arrival: Arrival, stored: bool) -> Accepted | Exception:
         try:
             outcome = "stored" if stored else self._settle(arrival)
+        except RefusedInstance as refusal:
+            return refusal
         except Exception as error:
-            if arrival.incoming.path.exists():  # nothing was decided about it
-                self.archive.quarantine(arrival.incoming, "undecided")
+            self._put_undecided_aside(arrival)
             return error
         note_received(arrival.source, arrival.size)
         return Accepted(arrival.sop_class_uid, arrival.sop_uid, arrival.series_uid, arrival.study_uid, outcome)
@@ -202,7 +199,7 @@ class Intake:
         try:
             incoming.write(payload)
             arrival = self._examine(incoming, "segloop", None, None)
-            arrival.key = self.archive.keep(incoming)
+            self.archive.keep(incoming)
         except BaseException:
             incoming.discard()
             raise
@@ -213,11 +210,11 @@ class Intake:
     def _examine(
         self, incoming: Incoming, source: str, expect_study: str | None, expect_instance: tuple[str, str] | None
     ) -> Arrival:
-        incoming.finish()
         header = read_header(incoming.path)
         _check_expectations(header, expect_study, expect_instance)
         return Arrival(
             incoming=incoming,
+            key=incoming.key,
             source=source,
             at=time.time(),
             study_uid=str(header.StudyInstanceUID),
@@ -240,7 +237,6 @@ class Intake:
             except FileNotFoundError:
                 continue  # deleted a moment ago
             if known is None or found is None:
-                self._keep(arrival)
                 if self._commits.add([arrival]):
                     return "stored"
                 continue
@@ -249,7 +245,7 @@ class Intake:
             if outcome is None:
                 continue  # somebody changed what is current in the meantime
             if outcome not in ("revised", "kept"):
-                self._drop(arrival)
+                self.archive.remove([arrival.key])
             if known.kind == "result":
                 return "returned"
             if found.verdict is Verdict.PIXELS:
@@ -262,8 +258,18 @@ class Intake:
             return outcome
         raise Broken("archive_damaged", "An object with this UID is known here, but its file cannot be found.")
 
+    def _put_undecided_aside(self, arrival: Arrival) -> None:
+        """Keep what nothing was decided about where somebody may look at it, unless the index names it after all."""
+        try:
+            with self.db.read() as session:
+                named = receipts.is_named(session, arrival.key)
+            if not named:
+                self.archive.quarantine(arrival.incoming, "undecided")
+        except Exception:
+            log.exception("not_put_aside")  # the next start sweeps it
+
     def _differences(self, key: str, arrival: Arrival) -> Differences:
-        return differences(self.archive.path(key), self._path(arrival))
+        return differences(self.archive.path(key), arrival.incoming.path)
 
     def _apply(self, session: Session, arrival: Arrival, known: receipts.Known, found: Differences) -> str | None:
         """Write the decision; None where ``known`` is not what is current any more."""
@@ -275,27 +281,12 @@ class Intake:
             if seen:
                 receipts.add_sender(session, arrival)
                 return "repeated"
-            self._keep(arrival)
             receipts.add_revision(session, arrival, known, found.known)
             return "revised"
         if seen:
             return "repeated"
-        self._keep(arrival)
         receipts.add_copy(session, arrival, known, found.new)
         return "kept"
-
-    def _keep(self, arrival: Arrival) -> None:
-        if not arrival.key:
-            arrival.key = self.archive.keep(arrival.incoming)
-
-    def _path(self, arrival: Arrival) -> Path:
-        return self.archive.path(arrival.key) if arrival.key else arrival.incoming.path
-
-    def _drop(self, arrival: Arrival) -> None:
-        if arrival.key:
-            self.archive.remove([arrival.key])
-        else:
-            arrival.incoming.discard()
 
 
 def _check_expectations(header: Dataset, expect_study: str | None, expect_instance: tuple[str, str] | None) -> None:

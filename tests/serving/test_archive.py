@@ -32,7 +32,8 @@ def test_what_is_kept_is_what_was_written(tmp_path_factory: pytest.TempPathFacto
     key = archive.keep(incoming)
     assert archive.path(key).read_bytes() == b"".join(pieces)
     assert incoming.size == sum(map(len, pieces))
-    assert not incoming.path.exists()
+    assert incoming.path == archive.path(key)
+    assert list((archive.home / "incoming").iterdir()) == []
     archive.remove([key])
 
 

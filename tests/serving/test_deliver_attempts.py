@@ -240,7 +240,6 @@ class Bench:
             for phase, uid in ((1, "2.25.1"), (2, "2.25.2")):
                 incoming = self.archive.incoming()
                 incoming.write(write_object(home / "x.dcm", uid).read_bytes())
-                incoming.finish()
                 key = self.archive.keep(incoming)
                 session.add(
                     Result(sop_uid=uid, stack_version_id=stack.id, kind="seg", phase=phase, key=key, created_at=1)

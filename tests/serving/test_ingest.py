@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset
 from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from contracts.errors import Broken, NotYet, Refused
 from contracts.stacks import from_json
@@ -288,9 +288,9 @@ def test_the_study_is_open_before_its_object_is_acknowledged(side: Receiving, mo
     seen: list[set[str]] = []
     add = receipts.add_new
 
-    def noting(session: Session, arrivals: Sequence[receipts.Arrival]) -> frozenset[str]:
+    def noting(connection: Connection, arrivals: Sequence[receipts.Arrival]) -> frozenset[str]:
         seen.append(activity.open_studies())
-        return add(session, arrivals)
+        return add(connection, arrivals)
 
     monkeypatch.setattr(receipts, "add_new", noting)
     with activity.carrying() as carrier:
@@ -392,10 +392,10 @@ def test_an_object_that_fails_leaves_the_others_of_its_group_alone(
     images = Exam().short_axis(3, 1)
     add = receipts.add_new
 
-    def fail(session: Session, arrivals: Sequence[receipts.Arrival]) -> frozenset[str]:
+    def fail(connection: Connection, arrivals: Sequence[receipts.Arrival]) -> frozenset[str]:
         if images[1].SOPInstanceUID in [arrival.sop_uid for arrival in arrivals]:
             raise ZeroDivisionError
-        return add(session, arrivals)
+        return add(connection, arrivals)
 
     monkeypatch.setattr(receipts, "add_new", fail)
     arrivals = []
