@@ -138,10 +138,9 @@ def measured(measurements: Mapping[str, object]) -> list[Figure]:
 
 
 def summary(measurements: Mapping[str, object]) -> list[Figure]:
-    """Return the few measurements that the list of studies shows; those that are implausible are among them."""
+    """Return the few measurements that the list of studies shows."""
     found = measured(measurements)
-    wanted = [row for row in found if row.short in LISTED] or found[:3]
-    return wanted + [row for row in found if row.expected and row not in wanted]
+    return [row for row in found if row.short in LISTED] or found[:3]
 
 
 def steps_line(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]]:
