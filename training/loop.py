@@ -61,11 +61,16 @@ def learning_rate(preset: Preset, step: int) -> float:
     return preset.learning_rate * (preset.final_share + (1 - preset.final_share) * falling)
 
 
+def reseed(preset: Preset, micro: int) -> None:
+    """Set torch's random state to that of a step of one process: dropout is a function of seed and step alone."""
+    torch.manual_seed(int(np.random.default_rng((preset.seed, 4, micro)).integers(2**62)))
+
+
 def _step(run: Training) -> float:
     preset, step = run.preset, run.iteration
     micro = step * run.fabric.world_size + run.fabric.global_rank
     batch = run.streams.draw(micro).to(run.fabric.device)
-    torch.manual_seed(int(np.random.default_rng((preset.seed, 4, micro)).integers(2**62)))
+    reseed(preset, micro)
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(preset, step)
     run.method.train()

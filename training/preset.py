@@ -75,14 +75,15 @@ class Preset(BaseModel):
     def read(cls, path: Path, changes: tuple[str, ...] = ()) -> Self:
         """Read a preset and apply changes ``key=value`` (dots reach into tables, values are TOML or bare words).
 
-        A name without a folder is looked up among the shipped presets. Raises ``Missing`` ``no_preset`` and ``Usage``
+        A name without a folder is looked up among the shipped presets; ``base = "NAME"`` in a file takes over all that
+        the file does not say. Raises ``Missing`` ``no_preset`` and ``Usage``
         ``bad_preset``.
         """
         found = next((p for p in (path, shipped(path)) if p.is_file()), None)
         if found is None:
             raise Missing("no_preset", f"There is no preset {path}.")
         try:
-            values = tomllib.loads(found.read_text("utf-8"))
+            values = _values(found)
             for change in changes:
                 _apply(values, change)
             return cls.model_validate(values)
@@ -93,6 +94,18 @@ class Preset(BaseModel):
 def shipped(path: Path) -> Path:
     """Return where a shipped preset of that name stands."""
     return Path(__file__).parent / "presets" / path.with_suffix(".toml").name
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """Return what a file says; with ``base`` it only changes another shipped preset."""
+    values = tomllib.loads(path.read_text("utf-8"))
+    base = values.pop("base", "")
+    return _merged(_values(shipped(Path(base))), values) if base else values
+
+
+def _merged(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(one[key], two[key]) for key in one.keys() & two.keys() if isinstance(one[key], dict)}
+    return {**one, **two, **both}
 
 
 def _apply(values: dict[str, Any], change: str) -> None:

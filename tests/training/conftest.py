@@ -1,13 +1,25 @@
 """A run that is small enough for tests: drawn hearts, a narrow grid, a few steps."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from training.data.sources import Source, read_source
 from training.data.synthetic import synthetic_cases
 from training.preset import Preset
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors gain nothing by more, and sums then have one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

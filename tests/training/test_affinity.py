@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -13,15 +12,6 @@ from training.losses.affinity import intra_loss, refine
 from training.losses.dice import one_hot
 
 SIDE = 32
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that meet after every small step wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def random_maps(seed: int = 0, scale: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

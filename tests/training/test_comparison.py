@@ -52,7 +52,7 @@ def test_shipped_plans_hold_their_own_rules(name: str, tmp_path: Path) -> None:
     assert plan.control in {row.name for row in plan.row}
     before: set[str] = set()
     for run in runs:
-        assert not run.first or run.first in before
+        assert not run.first or run.first in before, run.key
         before.add(run.key)
     stages = {run.key: run.preset for run in runs}
     for run in runs:

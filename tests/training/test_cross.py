@@ -1,7 +1,6 @@
 """Laws of the consistency across images: prediction by prototypes, its uncertainty, and the loss."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -13,15 +12,6 @@ from training.losses.dice import one_hot
 from training.losses.prototypes import class_shares, prototypes, similarity
 
 CLASSES, WIDTH, SIDE = 4, 16, 12
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that meet after every small step wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def cosines(labelled: int = 3, seed: int = 0) -> torch.Tensor:

@@ -72,3 +72,44 @@ def test_a_machine_that_tells_nothing_trains_in_float32(tmp_path: Path, monkeypa
     assert choose_precision("auto", tmp_path / "none") == "32-true"
     (tmp_path / "empty").write_text("processor : 0\n", "utf-8")
     assert choose_precision("auto", tmp_path / "empty") == "32-true"
+
+
+PAPER = sorted(name for name in SHIPPED if name.endswith("-paper"))
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_recipe_matches_preset(name: str) -> None:
+    """The published numbers (arXiv 2410.13486v1, sections III and IV), for every data set."""
+    preset = Preset.read(Path(name))
+    options = preset.consistency
+    assert (preset.optimizer, preset.learning_rate, preset.weight_decay, preset.schedule) == ("sgd", 1e-2, 1e-4, "poly")
+    assert (preset.prepare.input_side, preset.batch, preset.batch_unlabelled) == (224, 8, 8)
+    assert (options.teacher, options.threshold, options.sharpness) == ("self", 0.95, 1000)
+    assert (options.fusion_width, options.grid, options.channel_dropout) == (128, 4, 0.5)
+    assert options.weights.model_dump() == {"supervised": 0.5, "unlabelled": 0.25, "intra": 0.125, "cross": 0.125}
+    views = preset.views
+    assert (views.rotation, views.quarter_turn, views.region_scale, views.jitter) == (0, 0, 0, 0)
+    assert (views.flip, views.half_turn) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_to_the_letter_differs_in_the_two_temperatures_alone(name: str) -> None:
+    literal, repaired = Preset.read(Path(f"{name}-literal")), Preset.read(Path(name))
+    temperatures = {"affinity_temperature": 0.1, "prototype_temperature": 0.1}
+    assert (literal.consistency.affinity_temperature, literal.consistency.prototype_temperature) == (1.0, 1.0)
+    same = {"name": repaired.name, "consistency": literal.consistency.model_copy(update=temperatures)}
+    assert literal.model_copy(update=same) == repaired
+
+
+def test_a_preset_says_only_what_differs_from_its_base(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "ci"\nname = "mine"\n[prepare]\ninput_side = 32\n', "utf-8")
+    ours, base = Preset.read(path), Preset.read(Path("ci"))
+    assert (ours.prepare.input_side, ours.prepare.output_side) == (32, base.prepare.output_side)
+    assert ours.iterations == base.iterations
+
+
+@pytest.mark.parametrize("changes", [("method=semsim",), ("unlabelled_list=synthetic",)])
+def test_an_unlabelled_list_goes_with_the_methods_that_use_it(changes: tuple[str, ...]) -> None:
+    with pytest.raises(Usage):
+        Preset.read(Path("ci"), changes)

@@ -1,7 +1,5 @@
 """Laws of what labelled images say a class looks like, and of the similarities with it."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,15 +8,6 @@ from tests.bench.semsim_plain import plain_prototypes, plain_similarity
 from training.losses.prototypes import ClassMemory, Prototypes, class_shares, prototypes, regions, similarity
 
 CLASSES, WIDTH = 4, 8
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that meet after every small step wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

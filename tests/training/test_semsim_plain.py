@@ -1,6 +1,5 @@
 """The plain form of a SemSim step works, and stays what it was when the blocks were measured against it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,6 @@ from training.networks.unet import UNet
 
 SHA256 = "3b01c09bb86e62732fe3dd3957bc6db9de2e7567e8b19922e6be25b43f54e565"
 """Digest of the file as it was before the blocks were tuned against it."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that meet after every small step wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 def a_batch() -> PlainBatch:

@@ -1,7 +1,7 @@
 """Laws of the fused features, and the defects of a public listing that they must not have."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -18,16 +18,6 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "minus": (PlainFusion, 128),
     "minus_lite": (lambda: PlainFusion(width=64), 64),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads that meet after every small step wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=FORMS)

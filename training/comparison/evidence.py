@@ -29,7 +29,7 @@ def write_page(plan: Plan, results: list[Row], name: str, path: Path) -> None:
     shown = [row for row in results if row["row"] in {planned.name for planned in plan.row}]
     for listed in plan.lists:
         for labelled in plan.labelled:
-            rows = [r for r in shown if r["list"] == listed and str(r["labelled_patients"]) == labelled]
+            rows = [r for r in shown if r["list"] == listed and r[plan.amount] == float(labelled)]
             if rows:
                 sections.append(f"## {listed}, {labelled} labelled\n\n{_table(plan, rows)}")
     lacking = len(plan.seeds) * len(plan.labelled) * len(plan.row) - len({row["key"] for row in shown})
@@ -104,7 +104,7 @@ def draw(plan: Plan, rows: list[Row], path: Path) -> None:
     )
     for panel, listed in zip(panels[0], plan.lists, strict=True):
         for marker, labelled in zip("osD^v", plan.labelled, strict=False):
-            chosen = [r for r in rows if r["list"] == listed and str(r["labelled_patients"]) == labelled]
+            chosen = [r for r in rows if r["list"] == listed and r[plan.amount] == float(labelled)]
             places = [names.index(row["row"]) for row in chosen]
             panel.plot([row["dice"] for row in chosen], places, marker, label=f"{labelled} labelled", alpha=0.7)
         panel.set_yticks(range(len(names)), names)

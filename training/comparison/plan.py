@@ -4,7 +4,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -44,7 +44,8 @@ class Plan(BaseModel):
     data: str = Field(description="folder below SEGLOOP_DATA")
     seeds: tuple[int, ...]
     control: str
-    labelled: dict[str, str] = Field(description="number or name of a labelled set: its list")
+    labelled: dict[str, str] = Field(description="amount that is labelled: its list")
+    amount: Literal["labelled_patients", "labelled_fraction"] = "labelled_patients"
     lists: dict[str, str] = Field(description="files of the data's folder, or beside the plan")
     row: tuple[PlannedRow, ...]
 

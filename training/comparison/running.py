@@ -58,7 +58,7 @@ def measured(plan: Plan, run: Run, data: Path, folder: Path) -> list[Row]:
         "key": run.key,
         "row": run.row,
         "method": preset.method,
-        "labelled_patients": int(run.labelled) if run.labelled.isdecimal() else run.labelled,
+        plan.amount: float(run.labelled) if plan.amount == "labelled_fraction" else int(run.labelled),
         "labelled": preset.train_list,
         "preset": plan.preset,
         "teacher": "none" if preset.method == "supervised" else preset.consistency.teacher,

@@ -58,7 +58,9 @@ class SemSim(nn.Module):
         }
         counters = {"unlabelled/share": torch.stack([gate(t, options.threshold).mean() for t in targets]).mean()}
         if self.similarity and weak is not None:
-            fused, first, second = self.similarity(maps).split([labelled, count, count])
+            with torch.no_grad():  # labelled features make prototypes, which no gradient reaches
+                fused = self.similarity([stage[:labelled] for stage in maps])
+            first, second = self.similarity([stage[labelled:] for stage in maps]).split(count)
             p_s = strong[0].float().softmax(dim=1)
             intra = self.similarity.intra(p_w, weak, p_s, first, unlabelled.mixes[0])
             cross = self.similarity.cross(fused, batch.labels, weak, second, unlabelled.mixes[1])
