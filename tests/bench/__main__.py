@@ -11,13 +11,16 @@ import typer
 
 from contracts.errors import Missing, exit_codes
 from tests import conftest
-from tests.bench import machine, report
+from tests.bench import machine, report, step
 from tests.bench.cases import QUIET_S, Folders, Receiving, Segmenting, Tell
 from tests.bench.frozen import check_frozen
 from tests.bench.measuring import Pairs
 from tests.bench.studies import Studies
 
-SECONDS = {"folder_to_seg": 26, "gateway_to_seg": 28, "one_association": 12, "four_associations": 22, "stow": 10}
+SECONDS = {
+    "folder_to_seg": 26, "gateway_to_seg": 28, "one_association": 12, "four_associations": 22, "stow": 10,
+    "step_fp32": 60, "step_bf16": 35,
+}  # fmt: skip
 """About what a pair of each case takes on two cores: only the estimate of the time left depends on it."""
 
 PROGRAMS = ("/usr/sbin/Orthanc", "/usr/bin/storescu")
@@ -90,6 +93,10 @@ def _run(chosen: dict[str, int], work: Path, threads: int, document: dict[str, A
             done[name] = getattr(segmenting, name)(chosen[name], progress.of(name))
     if segmenting.first.wall_s:
         document["first_study_s"] = round(segmenting.first.wall_s, 3)
+    for precision in step.PRECISIONS:
+        name = f"step_{precision}"
+        if name in chosen:
+            done[name] = step.pairs(precision, chosen[name], progress.of(name))
     if chosen.keys() - done.keys():
         with Receiving(folders, studies) as receiving:
             for name in ("one_association", "four_associations", "stow"):
