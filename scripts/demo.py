@@ -1,6 +1,7 @@
 """What ``make demo`` runs: a gateway, a synthetic beating heart sent to it, its answer checked and shown.
 
-Everything it writes stands under ``var/demo``. ``DEMO_EXIT=1`` ends after the result, with exit code 0 if all is right.
+Everything it writes stands under ``var/demo``, or ``DEMO_FOLDER``. ``DEMO_EXIT=1`` ends after the result, with exit
+code 0 if all is right.
 """
 
 import os
@@ -36,18 +37,21 @@ from contracts.volumes import Grid, arrange
 from serving.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "var" / "demo"
+
+
+class DemoSettings(BaseSettings):
+    """``DEMO_EXIT``: end after the result. ``DEMO_FOLDER``: where everything is written."""
+
+    demo_exit: bool = False
+    demo_folder: Path = ROOT / "var" / "demo"
+
+
+FOLDER = DemoSettings().demo_folder.resolve()
 LOG = FOLDER / "gateway.log"
 KEPT = ("HTTP_PORT", "DICOM_PORT", "AE_TITLE", "MODEL_REPOSITORY", "THREADS", "PROVIDER")
 """Settings of the user's environment that the demo's gateway heeds; the rest is for a real one."""
 ENOUGH = 0.80
 START_S, ANSWER_S, STOP_S = 120.0, 900.0, 20.0
-
-
-class DemoSettings(BaseSettings):
-    """``DEMO_EXIT``: end after the result."""
-
-    demo_exit: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def main() -> int:
         console.print(error.sentence, style="red", markup=False, soft_wrap=True)
         return answer_to(error).exit
     except KeyboardInterrupt:
-        console.print("\nStopped. What was received stands in var/demo; 'make demo' goes on with it.")
+        console.print(f"\nStopped. What was received stands in {shorter(FOLDER)}; 'make demo' goes on with it.")
     return 0
 
 
@@ -189,7 +193,11 @@ def answer_sample(console: Console, settings: Settings) -> Shown:
         raise Broken("not_answered", f"The study was not answered ({study.state}): {reasons}. Log: {shorter(LOG)}.")
     folder = next(path.parent for path in saved)
     picture = Path(shutil.copy(folder / "overlay.png", FOLDER / "overlay.png"))
-    console.print(f"[green]✓[/] Answered after {seconds:.0f} s: {len(stack.results)} DICOM SEG, one a phase")
+    reports = sum(result.kind == "sr" for result in stack.results)
+    made = f"{len(stack.results) - reports} DICOM SEG, one a phase" + (
+        ", and the measurements as SR" if reports else ""
+    )
+    console.print(f"[green]✓[/] Answered after {seconds:.0f} s: {made}")
     with console.status("Comparing with the sample's own masks"):
         scores = score(sample, folder, stack)
     return Shown(study, stack, folder, picture, scores)
@@ -198,8 +206,9 @@ def answer_sample(console: Console, settings: Settings) -> Shown:
 def score(sample: Sample, folder: Path, stack: Stack) -> dict[str, float]:
     """Return the mean Dice over all phases of each structure against the sample's own masks, read from both SEGs."""
     grid = grid_of(sample.paths)
-    if len(stack.results) != grid.phases:
-        raise Broken("phases_missing", f"{len(stack.results)} of {grid.phases} phases were answered.")
+    answered = sum(result.kind == "seg" for result in stack.results)
+    if answered != grid.phases:
+        raise Broken("phases_missing", f"{answered} of {grid.phases} phases were answered.")
     labels = LABELS[Task.CARDIAC]
     sums = dict.fromkeys((label.title for label in labels), 0.0)
     for phase, truth_path in enumerate(sample.masks):
@@ -254,8 +263,8 @@ def address(settings: Settings) -> str:
 
 
 def shorter(path: Path) -> str:
-    """A path as seen from the checkout."""
-    return str(path.relative_to(ROOT))
+    """A path as seen from the checkout, where it lies in it."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def last_lines(count: int = 5) -> str:
