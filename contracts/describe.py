@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -11,6 +11,15 @@ from pydicom.uid import UID
 
 from contracts.dicom import IDENTITY, PixelElement, pixel_element, settle
 from contracts.instances import Cosines, Instance, Plane, Vector
+from contracts.named import organs_named
+from contracts.photographs import (
+    LARGEST_PHOTOGRAPH,
+    colour_problem,
+    is_photograph,
+    photograph_planes,
+    pixel_spacing,
+)
+from contracts.values import count_of, first_item, group_of, number_of, numbers_of, plain, text_of, whole_of
 
 LARGEST_PLANE = 2**24
 """Pixels of the largest plane that is ever decoded (4096 x 4096), whatever its header claims."""
@@ -40,6 +49,7 @@ KEYWORDS = (
     "ComplexImageComponent",
     "AcquisitionContrast",
     "Tagging",
+    "ConversionType",
     "SeriesNumber",
 )
 """Attributes kept for rules. Free texts are not among them: people write names and dates into them."""
@@ -81,98 +91,71 @@ def _identity(header: Dataset) -> dict[str, Any]:
 
 def _describe(header: Dataset) -> Instance:
     pixels = pixel_element(header)
-    image = _is_image(header, pixels)
-    planes, missing = _planes(header) if image else ((), "")
+    image, photograph = _is_image(header, pixels), is_photograph(header)
+    planes, problem = _photograph(header, pixels) if photograph else _placed(header, pixels) if image else ((), None)
     return Instance(
         **_identity(header)
         | {
-            "modality": _text(header, "Modality"),
-            "rows": _count(header, "Rows"),
-            "columns": _count(header, "Columns"),
-            "frame_of_reference_uid": _text(header, "FrameOfReferenceUID"),
+            "modality": text_of(header, "Modality"),
+            "rows": count_of(header, "Rows"),
+            "columns": count_of(header, "Columns"),
+            "frame_of_reference_uid": text_of(header, "FrameOfReferenceUID"),
             "planes": planes,
         },
-        attributes=_attributes(header),
-        problem=(_pixel_problem(header, pixels) or _place_problem(missing)) if image else None,
+        attributes=_attributes(header, photograph),
+        problem=problem,
+        photograph=photograph,
     )
 
 
-def _text(header: Dataset, keyword: str) -> str:
-    value = header.get(keyword)
-    return str(value).strip() if value is not None else ""
+_Told = tuple[tuple[Plane, ...], tuple[str, str] | None]
+"""The planes of an image and what rules out its segmentation."""
 
 
-def _number(value: object) -> float | None:
-    """A finite number, or None for anything else."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+def _photograph(header: Dataset, pixels: PixelElement | None) -> _Told:
+    problem = _pixel_problem(header, pixels, LARGEST_PHOTOGRAPH) or colour_problem(header)
+    frames = 1 if problem else count_of(header, "NumberOfFrames", 1)  # a number that nobody checked may be any
+    return photograph_planes(header, frames), problem
 
 
-def _numbers(value: object, count: int) -> tuple[float, ...] | None:
-    """Exactly ``count`` finite numbers, or None."""
-    if not isinstance(value, MultiValue | list | tuple) or len(value) != count:
-        return None
-    numbers = tuple(number for item in value if (number := _number(item)) is not None)
-    return numbers if len(numbers) == count else None
-
-
-def _count(header: Dataset, keyword: str, default: int = 0) -> int:
-    number = _number(header.get(keyword))
-    return int(number) if number is not None and number > 0 else default
-
-
-def _whole(header: Dataset, keyword: str) -> int | None:
-    number = _number(header.get(keyword))
-    return int(number) if number is not None else None
-
-
-def _plain(value: object) -> object:
-    """A DICOM value as a plain JSON value: numbers stay numbers, several values become a list."""
-    if isinstance(value, MultiValue | list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or (isinstance(value, bool | str) and not isinstance(value, UID)):
-        return value
-    number = _number(value)
-    if number is None:
-        return str(value)[:64]
-    return int(value) if isinstance(value, int) else number
+def _placed(header: Dataset, pixels: PixelElement | None) -> _Told:
+    planes, missing = _planes(header)
+    return planes, _pixel_problem(header, pixels, LARGEST_PLANE) or _place_problem(missing)
 
 
 def _is_image(header: Dataset, pixels: PixelElement | None) -> bool:
-    name = UID(_text(header, "SOPClassUID")).name
+    name = UID(text_of(header, "SOPClassUID")).name
     return pixels is not None or "Rows" in header or bool(_IMAGE_NAME.search(name))
 
 
-def _pixel_problem(header: Dataset, pixels: PixelElement | None) -> tuple[str, str] | None:
+def _pixel_problem(header: Dataset, pixels: PixelElement | None, largest: int) -> tuple[str, str] | None:
     """What is wrong with the pixels as the header tells it; sizes are compared before anything is allocated."""
-    rows, columns = _count(header, "Rows"), _count(header, "Columns")
+    rows, columns = count_of(header, "Rows"), count_of(header, "Columns")
     if pixels is None or not rows or not columns:
         return "no_pixel_data", "An image has no pixel data, or no Rows and Columns; send the complete images."
     if pixels.keyword != "PixelData":
         return "float_pixels", f"The pixels are floating-point numbers ({pixels.keyword}); send the integer images."
-    if rows * columns > LARGEST_PLANE:
-        return "too_large", f"The header claims {rows} x {columns} pixels; images of up to 4096 x 4096 are processed."
+    if rows * columns > largest:
+        most = f"images of up to {largest // 2**20} million pixels are processed"
+        return "too_large", f"The header claims {rows} x {columns} pixels; {most}."
     short = _shortfall(header, pixels)
     if short:
         return "pixel_data_short", short
-    grey = _text(header, "PhotometricInterpretation") in ("", "MONOCHROME1", "MONOCHROME2")
-    if _text(header, "Modality") == "MR" and (_count(header, "SamplesPerPixel", 1) != 1 or not grey):
+    grey = text_of(header, "PhotometricInterpretation") in ("", "MONOCHROME1", "MONOCHROME2")
+    if text_of(header, "Modality") == "MR" and (count_of(header, "SamplesPerPixel", 1) != 1 or not grey):
         return "colour_pixels", "The images are in colour, where MR has one grey value a pixel; send the originals."
     return None
 
 
 def _shortfall(header: Dataset, pixels: PixelElement) -> str:
-    frames = _count(header, "NumberOfFrames", 1)
+    frames = count_of(header, "NumberOfFrames", 1)
     if pixels.length is None:
         if pixels.fragments >= frames:
             return ""
         return f"The header claims {frames} frames, the compressed pixel data hold {pixels.fragments}; send it whole."
-    samples, bits = _count(header, "SamplesPerPixel", 1), _count(header, "BitsAllocated", 16)
-    needed = (_count(header, "Rows") * _count(header, "Columns") * samples * frames * bits + 7) // 8
-    if "422" in _text(header, "PhotometricInterpretation"):
+    samples, bits = count_of(header, "SamplesPerPixel", 1), count_of(header, "BitsAllocated", 16)
+    needed = (count_of(header, "Rows") * count_of(header, "Columns") * samples * frames * bits + 7) // 8
+    if "422" in text_of(header, "PhotometricInterpretation"):
         needed = needed * 2 // 3
     if pixels.length >= needed:
         return ""
@@ -187,7 +170,7 @@ def _place_problem(missing: str) -> tuple[str, str] | None:
 
 def _planes(header: Dataset) -> tuple[tuple[Plane, ...], str]:
     """All planes of an image, or none and the name of the attribute that is missing."""
-    shared = _first(header, "SharedFunctionalGroupsSequence")
+    shared = first_item(header, "SharedFunctionalGroupsSequence")
     per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
     if len(shared) or any(len(groups) for groups in per_frame):
         return _enhanced_planes(header, shared, per_frame)
@@ -198,23 +181,23 @@ def _classic_planes(header: Dataset) -> tuple[tuple[Plane, ...], str]:
     place = _place(header, header, header)
     if isinstance(place, str):
         return (), place
-    if _count(header, "NumberOfFrames", 1) > 1:
+    if count_of(header, "NumberOfFrames", 1) > 1:
         return (), "PerFrameFunctionalGroupsSequence"
-    trigger = _number(header.get("TriggerTime"))
+    trigger = number_of(header.get("TriggerTime"))
     plane = _plane(
         header,
         1,
         place,
-        thickness=_number(header.get("SliceThickness")),
-        trigger_time=trigger if trigger is not None else _number(header.get("NominalCardiacTriggerDelayTime")),
-        temporal_position=_whole(header, "TemporalPositionIdentifier"),
-        acquired_s=_seconds(_text(header, "AcquisitionTime") or _text(header, "AcquisitionDateTime")[8:]),
+        thickness=number_of(header.get("SliceThickness")),
+        trigger_time=trigger if trigger is not None else number_of(header.get("NominalCardiacTriggerDelayTime")),
+        temporal_position=whole_of(header, "TemporalPositionIdentifier"),
+        acquired_s=_seconds(text_of(header, "AcquisitionTime") or text_of(header, "AcquisitionDateTime")[8:]),
     )
     return (plane,), ""
 
 
 def _enhanced_planes(header: Dataset, shared: Dataset, per_frame: Sequence[Dataset]) -> tuple[tuple[Plane, ...], str]:
-    frames = _count(header, "NumberOfFrames", 1)
+    frames = count_of(header, "NumberOfFrames", 1)
     if len(per_frame) != frames:
         return (), "PerFrameFunctionalGroupsSequence (one item a frame)"
     planes: list[Plane] = []
@@ -227,20 +210,20 @@ def _enhanced_planes(header: Dataset, shared: Dataset, per_frame: Sequence[Datas
 
 
 def _frame_plane(header: Dataset, number: int, groups: Sequence[Dataset]) -> Plane | str:
-    measures = _group(groups, "PixelMeasuresSequence")
-    place = _place(_group(groups, "PlanePositionSequence"), _group(groups, "PlaneOrientationSequence"), measures)
+    measures = group_of(groups, "PixelMeasuresSequence")
+    place = _place(group_of(groups, "PlanePositionSequence"), group_of(groups, "PlaneOrientationSequence"), measures)
     if isinstance(place, str):
         return place
-    content = _group(groups, "FrameContentSequence")
-    trigger = _group(groups, "CardiacSynchronizationSequence").get("NominalCardiacTriggerDelayTime")
-    moment = _text(content, "FrameAcquisitionDateTime") or _text(content, "FrameReferenceDateTime")
+    content = group_of(groups, "FrameContentSequence")
+    trigger = group_of(groups, "CardiacSynchronizationSequence").get("NominalCardiacTriggerDelayTime")
+    moment = text_of(content, "FrameAcquisitionDateTime") or text_of(content, "FrameReferenceDateTime")
     return _plane(
         header,
         number,
         place,
-        thickness=_number(measures.get("SliceThickness")),
-        trigger_time=_number(trigger),
-        temporal_position=_whole(content, "TemporalPositionIndex"),
+        thickness=number_of(measures.get("SliceThickness")),
+        trigger_time=number_of(trigger),
+        temporal_position=whole_of(content, "TemporalPositionIndex"),
         acquired_s=_seconds(moment[8:]),
     )
 
@@ -260,8 +243,8 @@ def _plane(
 ) -> Plane:
     position, orientation, spacing = place
     return Plane(
-        sop_uid=_text(header, "SOPInstanceUID"),
-        series_uid=_text(header, "SeriesInstanceUID"),
+        sop_uid=text_of(header, "SOPInstanceUID"),
+        series_uid=text_of(header, "SeriesInstanceUID"),
         frame=frame,
         position=position,
         orientation=orientation,
@@ -269,20 +252,20 @@ def _plane(
         thickness=thickness if thickness is not None and FINEST_MM <= thickness <= COARSEST_MM else None,
         trigger_time=trigger_time,
         temporal_position=temporal_position,
-        instance_number=_whole(header, "InstanceNumber"),
+        instance_number=whole_of(header, "InstanceNumber"),
         acquired_s=acquired_s,
     )
 
 
 def _place(position_of: Dataset, orientation_of: Dataset, spacing_of: Dataset) -> _Place | str:
     """Position, orientation and spacing of a plane, or the keyword of the first that is missing or senseless."""
-    position = _numbers(position_of.get("ImagePositionPatient"), 3)
+    position = numbers_of(position_of.get("ImagePositionPatient"), 3)
     if position is None or max(map(abs, position)) > FARTHEST_MM:
         return "ImagePositionPatient"
-    cosines = _numbers(orientation_of.get("ImageOrientationPatient"), 6)
+    cosines = numbers_of(orientation_of.get("ImageOrientationPatient"), 6)
     if cosines is None or not _orthonormal(cosines):
         return "ImageOrientationPatient"
-    spacing = _numbers(spacing_of.get("PixelSpacing"), 2)
+    spacing = numbers_of(spacing_of.get("PixelSpacing"), 2)
     if spacing is None or not all(FINEST_MM <= value <= COARSEST_MM for value in spacing):
         return "PixelSpacing"
     return (*position,), (*cosines,), (*spacing,)  # type: ignore[return-value]
@@ -296,16 +279,6 @@ def _orthonormal(cosines: tuple[float, ...]) -> bool:
     return all(abs(length - 1) < 1e-2 for length in lengths) and abs(across) < 1e-2
 
 
-def _first(header: Dataset, keyword: str) -> Dataset:
-    items = header.get(keyword)
-    return items[0] if items else Dataset()
-
-
-def _group(groups: Iterable[Dataset], keyword: str) -> Dataset:
-    """The functional group of a frame: its own, else the shared one (PS3.3 section C.7.6.16.1)."""
-    return next((items[0] for group in groups if (items := group.get(keyword))), Dataset())
-
-
 def _seconds(time: str) -> float | None:
     """Seconds of the day of a DICOM TM value (``HHMMSS.FFFFFF``, older ``HH:MM:SS``); None for what is none."""
     digits = time.replace(":", "").split("+")[0].split("-")[0]
@@ -314,14 +287,17 @@ def _seconds(time: str) -> float | None:
     return int(digits[:2]) * 3600 + int(digits[2:4]) * 60 + float(digits[4:])
 
 
-def _attributes(header: Dataset) -> Mapping[str, object]:
-    attributes = {key: _plain(value) for key in KEYWORDS if (value := header.get(key)) not in (None, "")}
+def _attributes(header: Dataset, photograph: bool) -> Mapping[str, object]:
+    attributes = {key: plain(value) for key in KEYWORDS if (value := header.get(key)) not in (None, "")}
     attributes.update(_enhanced_attributes(header))
     if not attributes.get("InversionTime"):  # some scanners write 0 where there is no inversion
         attributes.pop("InversionTime", None)
     attributes["ContrastAgent"] = bool(header.get("ContrastBolusAgent") or header.get("ContrastBolusAgentSequence"))
-    attributes["SpacingInvented"] = "spacing invented" in _text(header, "ImageComments").lower()
+    attributes["SpacingInvented"] = "spacing invented" in text_of(header, "ImageComments").lower() or (
+        photograph and pixel_spacing(header) is None
+    )
     attributes["VelocityEncoding"] = _is_velocity_encoded(header, attributes)
+    attributes.update(organs_named(header))
     return attributes
 
 
@@ -338,19 +314,19 @@ _ENHANCED: tuple[tuple[str, str, str], ...] = (
 
 def _enhanced_attributes(header: Dataset) -> dict[str, object]:
     """Attributes of an enhanced object under the names that classic ones have; frame types join ImageType."""
-    shared = _first(header, "SharedFunctionalGroupsSequence")
+    shared = first_item(header, "SharedFunctionalGroupsSequence")
     frames = list(header.get("PerFrameFunctionalGroupsSequence") or [])
     groups = [*frames[:1], shared]
     found: dict[str, object] = {}
     for sequence, keyword, name in _ENHANCED:
-        value = _group(groups, sequence).get(keyword)
+        value = group_of(groups, sequence).get(keyword)
         if value not in (None, ""):
-            found[name] = _plain(value)
-    modifier = _group(groups, "MRModifierSequence")
-    if _text(modifier, "InversionRecovery") == "YES":
+            found[name] = plain(value)
+    modifier = group_of(groups, "MRModifierSequence")
+    if text_of(modifier, "InversionRecovery") == "YES":
         times = modifier.get("InversionTimes")
-        found["InversionTime"] = _plain(times) if times else True
-    kinds = [_group([group], "MRImageFrameTypeSequence") for group in (*frames, shared)]
+        found["InversionTime"] = plain(times) if times else True
+    kinds = [group_of([group], "MRImageFrameTypeSequence") for group in (*frames, shared)]
     types = {str(word) for kind in kinds for word in kind.get("FrameType") or []}
     if types:
         found["ImageType"] = sorted(types | {str(word) for word in header.get("ImageType") or []})
@@ -359,9 +335,9 @@ def _enhanced_attributes(header: Dataset) -> dict[str, object]:
 
 def _is_velocity_encoded(header: Dataset, attributes: Mapping[str, object]) -> bool:
     """Whether an image encodes velocity: enhanced attributes, or what three vendors write into classic ones."""
-    shared = _first(header, "SharedFunctionalGroupsSequence")
+    shared = first_item(header, "SharedFunctionalGroupsSequence")
     frames = list(header.get("PerFrameFunctionalGroupsSequence") or [])
-    if _text(header, "PhaseContrast") == "YES" or any(
+    if text_of(header, "PhaseContrast") == "YES" or any(
         "MRVelocityEncodingSequence" in group for group in (header, shared, *frames[:1])
     ):
         return True
@@ -375,4 +351,4 @@ def _largest(header: Dataset, tag: tuple[int, int]) -> float:
     element: Any = header.get(tag)
     value = getattr(element, "value", None)
     items = value if isinstance(value, MultiValue | list | tuple) else [value]
-    return max((abs(n) for item in items if (n := _number(item)) is not None), default=0.0)
+    return max((abs(n) for item in items if (n := number_of(item)) is not None), default=0.0)

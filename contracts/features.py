@@ -20,7 +20,8 @@ def features_of(instances: Sequence[Instance]) -> dict[str, object]:
     ``angle_to_body_axis_deg`` are those of the slice normal, up to its sign; ``phase_interval_ms`` is the median step
     of trigger times within a position, ``span_s`` the longest acquisition of one position. Attributes of
     :data:`contracts.describe.KEYWORDS` come under their keyword: one value where all instances agree, else the list of
-    the different ones.
+    the different ones. Of this geometry a photograph has ``images_per_position``, the number of its frames, and the
+    pixel spacings where it states one.
     """
     found: dict[str, object] = {
         "modality": instances[0].modality,
@@ -29,9 +30,16 @@ def features_of(instances: Sequence[Instance]) -> dict[str, object]:
         **_merged([instance.attributes for instance in instances]),
     }
     planes = [plane for instance in instances for plane in instance.planes]
-    if planes:
+    if planes and instances[0].photograph:
+        found |= _picture(planes, stated=not found.get("SpacingInvented"))
+    elif planes:
         found |= _geometry(planes, instances[0])
     return found
+
+
+def _picture(planes: Sequence[Plane], *, stated: bool) -> dict[str, object]:
+    rows, columns = planes[0].spacing if stated else (None, None)
+    return {"images_per_position": len(planes), "row_spacing_mm": rows, "column_spacing_mm": columns}
 
 
 def _merged(attributes: Sequence[Mapping[str, object]]) -> dict[str, object]:

@@ -38,7 +38,8 @@ class Instance:
 
     ``attributes`` holds what rules may ask for, keyword -> plain JSON value. ``problem`` is (code, sentence) where the
     header itself rules out segmentation; the instance is kept all the same. ``planes`` is empty for what has no images
-    (``problem`` is None then) and for images whose place in the patient is unknown (``problem`` says so).
+    (``problem`` is None then) and for images whose place in the patient is unknown (``problem`` says so). A
+    ``photograph`` has planes in coordinates of its own (:mod:`contracts.photographs`).
     """
 
     sop_uid: str
@@ -53,6 +54,7 @@ class Instance:
     attributes: Mapping[str, object] = field(default_factory=dict)
     problem: tuple[str, str] | None = None
     revision: int = 1
+    photograph: bool = False
 
     @property
     def has_images(self) -> bool:

@@ -1,5 +1,7 @@
 """Pictures of masks on images, the same for pages, client and demo: outlines only, never colour over anatomy.
 
+Images are grey, or photographs in red, green and blue, which are shown as they are, without a grey window.
+
 Everything is drawn with Pillow. No picture holds a patient's name, identifier or date; each says that it is for
 research use only.
 """
@@ -24,6 +26,9 @@ MARK = (250, 204, 21)
 
 MARGIN = 0.22
 """How far a crop reaches beyond the structures, in units of their longer side."""
+
+ALONE = 3
+"""How many times larger the only tile of a sheet is."""
 
 _GAP = 4
 _HEAD = 84
@@ -52,7 +57,8 @@ def overlay_sheet(
 ) -> Image.Image:
     """Return a sheet, rows = slices and columns = phases, with the outlines of the structures.
 
-    ``images`` any real dtype and ``labels`` uint8, both [phase, slice, row, column]. ``phases`` (from 0) are the
+    ``labels`` uint8 [phase, slice, row, column]; ``images`` of the same shape, any real dtype, or photographs uint8
+    [phase, slice, row, column, 3], of which the phases are frames. ``phases`` (from 0) are the
     columns, by default ``max_phases`` spread over the cycle. ``marked`` maps a short text, such as "ED", to the phase
     (from 1) whose column carries it; these phases are always shown. With one phase the slices fill several columns.
     ``side`` of a tile in pixels. Tiles are cut to the surroundings of what is labelled anywhere.
@@ -63,22 +69,24 @@ def overlay_sheet(
     single = len(shown) == 1
     across = min(max_phases, len(slices)) if single else len(shown)
     cells = [(phase, index) for index in slices for phase in shown]
+    side *= ALONE if len(cells) == 1 else 1
     view = _view(images, labels)
     down = -(-len(cells) // across)
     size = (max(_SIDE + across * (side + _GAP) + _GAP, 440), _HEAD + down * (side + _GAP) + _GAP)
     sheet = Image.new("RGB", size, BACKGROUND)
     pen = ImageDraw.Draw(sheet)
-    _legend(pen, task, size[0], f"{task}: {_count(images.shape[1], 'slice')}, {_count(images.shape[0], 'phase')}")
+    _legend(pen, task, size[0], f"{task}: {_told(images, labels)}")
+    phase_word = "frame" if _in_colour(images, labels) else "phase"
     for number, (phase, index) in enumerate(cells):
         left = _SIDE + number % across * (side + _GAP)
         top = _HEAD + number // across * (side + _GAP)
         sheet.paste(_tile(images[phase, index], labels[phase, index], task, view, side), (left, top))
-        if single:
+        if single and len(slices) > 1:
             pen.text((left + side / 2, top + 14), f"slice {index + 1}", FAINT, _font(12), anchor="ms")
-        elif number < across:
-            words = f"phase {phase + 1}" + (f" · {marks[phase]}" if phase in marks else "")
+        elif not single and number < across:
+            words = f"{phase_word} {phase + 1}" + (f" · {marks[phase]}" if phase in marks else "")
             pen.text((left + side / 2, _HEAD - 6), words, MARK if phase in marks else FAINT, _font(12), anchor="ms")
-        if not single and number % across == 0:
+        if not single and len(slices) > 1 and number % across == 0:
             pen.text((8, top + side / 2), f"slice {index + 1}", FAINT, _font(12), anchor="lm")
     return sheet
 
@@ -89,8 +97,8 @@ def tile(images: Images, labels: Masks, task: Task, phase: int, slice_: int, *, 
     Arguments as for :func:`overlay_sheet`. The grey window is that slice's own.
     """
     image, mask = images[phase, slice_], labels[phase, slice_]
-    rows, columns = image.shape
-    view = _View((0, 0, columns, rows), *_window(image))
+    rows, columns = mask.shape
+    view = _View((0, 0, columns, rows), *_window(image, mask))
     picture = _tile(image, mask, task, view, side, keep_shape=True)
     pen = ImageDraw.Draw(picture)
     pen.text((8, picture.height - 6), RESEARCH, TEXT, _font(13), anchor="ls", stroke_width=2, stroke_fill=BACKGROUND)
@@ -114,14 +122,27 @@ def _tile(image: Images, mask: Masks, task: Task, view: _View, side: int, *, kee
     left, top, right, bottom = view.box
     scale = side / max(right - left, bottom - top)
     size = (round((right - left) * scale), round((bottom - top) * scale)) if keep_shape else (side, side)
-    grey = np.clip((image.astype(np.float32) - view.low) / (view.high - view.low), 0, 1) ** 0.8
-    picture = _cut(Image.fromarray((grey * 255).astype(np.uint8)), view.box, size, Image.Resampling.BICUBIC).convert(
-        "RGB"
-    )
+    shown = Image.fromarray(image.astype(np.uint8) if _in_colour(image, mask) else _brightened(image, view))
+    picture = _cut(shown, view.box, size, Image.Resampling.BICUBIC).convert("RGB")
     masks = [_fill(mask == label.value, view.box, size, scale) for label in LABELS[task]]
     for number, label in enumerate(LABELS[task]):
-        picture.paste(label.rgb, (0, 0), _outline(masks[number], masks[number + 1 :]))
+        line = _outline(masks[number], masks[number + 1 :])
+        if _in_colour(image, mask):  # skin has much the colour of any line; a dark one around it shows where it runs
+            picture.paste(BACKGROUND, (0, 0), _outline(ImageChops.add(masks[number], line), ()))
+        picture.paste(label.rgb, (0, 0), line)
     return picture
+
+
+def _in_colour(images: Images, labels: Masks) -> bool:
+    """Whether images have an axis of colours that their labels do not have."""
+    return images.ndim > labels.ndim
+
+
+def _brightened(image: Images, view: _View) -> NDArray[np.uint8]:
+    """Return grey values as they are shown, 0 to 255."""
+    grey = np.clip((image.astype(np.float32) - view.low) / (view.high - view.low), 0, 1) ** 0.8
+    bright: NDArray[np.uint8] = (grey * 255).astype(np.uint8)
+    return bright
 
 
 def _fill(
@@ -147,7 +168,7 @@ def _cut(
     left, top, right, bottom = box
     pad = max(0, int(np.ceil(max(-left, -top, right - image.width, bottom - image.height))))
     if pad:
-        wider = Image.new("L", (image.width + 2 * pad, image.height + 2 * pad))
+        wider = Image.new(image.mode, (image.width + 2 * pad, image.height + 2 * pad))
         wider.paste(image, (pad, pad))
         image = wider
     return image.resize(size, how, box=(left + pad, top + pad, right + pad, bottom + pad))
@@ -155,9 +176,9 @@ def _cut(
 
 def _view(images: Images, labels: Masks) -> _View:
     rows, columns = np.nonzero((labels > 0).any(axis=(0, 1)))
-    low, high = _window(images)
+    low, high = _window(images, labels)
     if not len(rows):
-        side = max(images.shape[2:])
+        side = max(images.shape[2:4])
         top, left = (images.shape[2] - side) / 2, (images.shape[3] - side) / 2
         return _View((left, top, left + side, top + side), low, high)
     length = max(int(np.ptp(rows)), int(np.ptp(columns))) + 1
@@ -166,8 +187,10 @@ def _view(images: Images, labels: Masks) -> _View:
     return _View((x - half, y - half, x + half, y + half), low, high)
 
 
-def _window(images: Images) -> tuple[float, float]:
+def _window(images: Images, labels: Masks) -> tuple[float, float]:
     """Return the grey values shown as black and as white."""
+    if _in_colour(images, labels):
+        return 0, 255
     some = images[..., ::2, ::2].astype(np.float32)
     low, high = (float(value) for value in np.percentile(some, (1, 99)))
     return (low, high) if high > low else (low, low + 1)
@@ -186,6 +209,13 @@ def _phases(count: int, wanted: Sequence[int] | None, most: int, marks: Mapping[
 
 def _spread(count: int, most: int) -> list[int]:
     return [index * count // min(most, count) for index in range(min(most, count))]
+
+
+def _told(images: Images, labels: Masks) -> str:
+    phases, slices = labels.shape[:2]
+    if _in_colour(images, labels):
+        return "photograph" if phases == 1 else f"photographs, {_count(phases, 'frame')}"
+    return f"{_count(slices, 'slice')}, {_count(phases, 'phase')}"
 
 
 def _count(number: int, what: str) -> str:

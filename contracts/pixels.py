@@ -7,6 +7,7 @@ allocates what the codestream says, so both are compared first.
 
 import math
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from contracts.dicom import quiet, read_header
 from contracts.errors import Refused
 
 _SEND_OTHERWISE = "send the images uncompressed or losslessly compressed"
-_FRAME_HEADER_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+FRAME_HEADER_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _BARE_MARKERS = {0x01, *range(0xD0, 0xD9), 0xFF}
+_START_OF_SCAN = 0xDA
 
 
 def read_frames(path: Path, frames: Sequence[int], shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
@@ -38,6 +40,20 @@ def read_frames(path: Path, frames: Sequence[int], shape: tuple[int, ...]) -> It
             ``transfer_syntax``, ``lossy_12_bit`` for what no decoder here reads right; ``unusual_bits``;
             ``undecodable_pixels``; ``bad_rescale``; ``bad_header`` for a value that cannot be read.
     """
+    with decodable(path, shape) as header:
+        for frame, raw in zip(frames, decoded(path, header, frames), strict=True):
+            yield _rescaled(_brightness(raw, header), header, frame)
+
+
+@contextmanager
+def decodable(path: Path, shape: tuple[int, ...]) -> Iterator[Dataset]:
+    """Give the header of a file whose pixels can be decoded, for as long as its values are read.
+
+    Raises:
+        Refused: as :func:`contracts.dicom.read_header`; the header's own problem; ``other_size``;
+            ``transfer_syntax``, ``lossy_12_bit``, ``unusual_bits``; ``bad_header`` for a value that turns out, here or
+            inside the block, to be none.
+    """
     header = read_header(path)
     described = describe(header)
     if described.problem:
@@ -49,13 +65,30 @@ def read_frames(path: Path, frames: Sequence[int], shape: tuple[int, ...]) -> It
     try:
         _check_decodable(header)
         with quiet():
-            for frame, raw in zip(frames, _decoded(path, header, frames), strict=True):
-                yield _rescaled(_brightness(raw, header), header, frame)
+            yield header
     except Refused:
         raise
     except Exception as error:  # several values or a text where one number belongs raise almost anything
         sentence = f"Its header holds a value that cannot be read ({type(error).__name__}); send a repaired copy."
         raise Refused("bad_header", sentence) from error
+
+
+def segments(codestream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Walk the marker segments of a JPEG or JPEG-LS codestream up to its first scan: (marker, what follows its length).
+
+    A marker is the byte after 0xFF (ISO/IEC 10918-1 B.1.1). Nothing for what is no such codestream.
+    """
+    at = 2 if codestream[:2] == b"\xff\xd8" else len(codestream)
+    while at + 4 <= len(codestream) and codestream[at] == 0xFF:
+        marker = codestream[at + 1]
+        if marker == _START_OF_SCAN:
+            return
+        if marker in _BARE_MARKERS:
+            at += 1 if marker == 0xFF else 2
+            continue
+        end = at + 2 + int.from_bytes(codestream[at + 2 : at + 4])
+        yield marker, codestream[at + 4 : end]
+        at = end
 
 
 def codestream_size(frame: bytes) -> tuple[int, int] | None:
@@ -67,12 +100,9 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
     if siz >= 0 and len(frame) >= siz + 24:
         right, bottom, left, top = (int.from_bytes(frame[siz + at : siz + at + 4]) for at in (8, 12, 16, 20))
         return bottom - top, right - left
-    at = 2 if frame[:2] == b"\xff\xd8" else len(frame)
-    while at + 9 <= len(frame) and frame[at] == 0xFF:
-        marker = frame[at + 1]
-        if marker in _FRAME_HEADER_MARKERS:
-            return int.from_bytes(frame[at + 5 : at + 7]), int.from_bytes(frame[at + 7 : at + 9])
-        at += (1 if marker == 0xFF else 2) if marker in _BARE_MARKERS else 2 + int.from_bytes(frame[at + 2 : at + 4])
+    for marker, told in segments(frame):
+        if marker in FRAME_HEADER_MARKERS and len(told) >= 5:
+            return int.from_bytes(told[1:3]), int.from_bytes(told[3:5])
     return None
 
 
@@ -107,7 +137,12 @@ def _check_decodable(header: Dataset) -> None:
         raise Refused("unusual_bits", "HighBit is not BitsStored - 1, a layout that DICOM retired; send it converted.")
 
 
-def _decoded(path: Path, header: Dataset, frames: Sequence[int]) -> Iterator[NDArray[np.generic]]:
+def decoded(path: Path, header: Dataset, frames: Sequence[int]) -> Iterator[NDArray[np.generic]]:
+    """Decode frames (from 1) of a file as they are stored: [row, column] or, of several samples, [row, column, sample].
+
+    Raises:
+        Refused: as :func:`check_claims`; ``undecodable_pixels``.
+    """
     try:
         syntax = UID(header.file_meta.TransferSyntaxUID)
         check_claims(path, header, frames, LARGEST_PLANE * 8)
@@ -123,17 +158,19 @@ def _decoded(path: Path, header: Dataset, frames: Sequence[int]) -> Iterator[NDA
 
 def _check_codestreams(path: Path, header: Dataset, wanted: Container[int]) -> None:
     named = (int(header.Rows), int(header.Columns))
+    for frame in codestreams(path, header, wanted):
+        size = codestream_size(frame)
+        if size and size != named:
+            told = f"The header claims {named[0]} x {named[1]} pixels, the compressed image has {size[0]} x {size[1]}"
+            raise Refused("other_size", f"{told}; {_SEND_OTHERWISE}.")
+
+
+def codestreams(path: Path, header: Dataset, wanted: Container[int]) -> Iterator[bytes]:
+    """Give the compressed frames whose numbers (from 1) are ``wanted``, in order."""
     with path.open("rb") as file:
         file.seek(header.pixel_element.value_at)
-        for number, frame in enumerate(
-            generate_frames(file, number_of_frames=int(header.get("NumberOfFrames") or 1)), 1
-        ):
-            size = codestream_size(frame) if number in wanted else None
-            if size and size != named:
-                told = (
-                    f"The header claims {named[0]} x {named[1]} pixels, the compressed image has {size[0]} x {size[1]}"
-                )
-                raise Refused("other_size", f"{told}; {_SEND_OTHERWISE}.")
+        frames = generate_frames(file, number_of_frames=int(header.get("NumberOfFrames") or 1))
+        yield from (frame for number, frame in enumerate(frames, 1) if number in wanted)
 
 
 def _brightness(raw: NDArray[np.generic], header: Dataset) -> NDArray[np.float64]:

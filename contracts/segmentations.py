@@ -1,4 +1,10 @@
-"""DICOM Segmentation objects (PS3.3 section A.51) of one phase: written by highdicom here, read back from anyone."""
+"""DICOM Segmentation objects (PS3.3 section A.51) of one phase: written by highdicom here, read back from anyone.
+
+A photograph has no frame of reference. The standard lets a segmentation do without one, too, where every pixel is that
+of an image it names (section A.51.5.1); but dcmqi refuses such an object, highdicom gives no volume of it and dciodvfy
+counts errors. So the result of a photograph has a frame of reference of its own, which no other object shares, with the
+picture's axes; it names the photograph and says that locations are preserved; and its comment says what is made up.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +34,11 @@ DERIVED_FRAME_OF_REFERENCE = (
     "Each source image names a frame of reference of its own; the one of this object was derived from study, "
     "orientation and matrix."
 )
+PICTURE_COORDINATES = (
+    "The source is a photograph and has no place in the patient: frame of reference, position and orientation of this "
+    "object are those of the picture, from its first pixel along a row and down a column. Only pixels correspond."
+)
+PIXELS_AS_UNIT = "The photograph states no pixel spacing: one unit of length of this object is one pixel."
 SPACING_INVENTED = "The pixel spacing of the source images is invented: distances and volumes in it mean nothing."
 
 _IN_STAND_IN = "1.2.3."
@@ -195,11 +206,11 @@ def _instance(uid: str) -> Dataset:
 
 def _describe(result: Dataset, grid: Grid, phase: int, provenance: Provenance, uids: ResultUids) -> None:
     """Set what highdicom leaves out, and what it takes from the clock or draws at random."""
-    result.ContentDescription = f"Phase {phase + 1} of {grid.phases}, research use only"
+    what = "Frame" if grid.photograph else "Phase"
+    result.ContentDescription = f"{what} {phase + 1} of {grid.phases}, research use only"
     result.ContentQualification = "RESEARCH"
     result.ContentCreatorName = ""  # type 2; no person made it
-    said = ((grid.frame_of_reference_derived, DERIVED_FRAME_OF_REFERENCE), (grid.spacing_invented, SPACING_INVENTED))
-    comments = [sentence for true, sentence in said if true]
+    comments = _comments(grid)
     if comments:
         result.ImageComments = " ".join(comments)
     for item in result.DimensionOrganizationSequence:
@@ -209,3 +220,12 @@ def _describe(result: Dataset, grid: Grid, phase: int, provenance: Provenance, u
     if grid.slice_distance is None:  # highdicom makes one up for a single slice
         result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
     stamp(result, provenance)
+
+
+def _comments(grid: Grid) -> list[str]:
+    """Say what of an object's geometry was not taken from its sources."""
+    derived, unit = DERIVED_FRAME_OF_REFERENCE, SPACING_INVENTED
+    if grid.photograph:
+        derived, unit = PICTURE_COORDINATES, PIXELS_AS_UNIT
+    said = ((grid.frame_of_reference_derived, derived), (grid.spacing_invented, unit))
+    return [sentence for true, sentence in said if true]

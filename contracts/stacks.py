@@ -6,6 +6,8 @@
    their slice positions differ: scanners of one large vendor store each short-axis slice as a series of its own. A
    series that repeats positions which are there already stays apart.
 
+A photograph lies nowhere in the patient, so each is a stack of its own; the frames of one object are its phases.
+
 The frame of reference of a part is ``uniform``, ``each`` (every instance has its own), ``missing`` or ``split``.
 """
 
@@ -56,6 +58,11 @@ class Stack:
     def planes(self) -> tuple[Plane, ...]:
         """All planes, in the order of arrival of their instances."""
         return tuple(plane for instance in self.instances for plane in instance.planes)
+
+    @property
+    def photograph(self) -> bool:
+        """Whether this is a photograph, whose planes have coordinates of their own."""
+        return self.instances[0].photograph
 
     @cached_property
     def digest(self) -> str:
@@ -109,6 +116,8 @@ class _Part:
 
     def holds(self, instance: Instance, plane: Plane | None) -> bool:
         """Whether an instance, or a frame of it, has the geometry of this part."""
+        if instance.photograph:
+            return False
         mine = self.plane
         if (instance.sop_class_uid, instance.rows, instance.columns) != (
             self.first.sop_class_uid,

@@ -1,11 +1,13 @@
 """From a stack to volumes: which plane is which slice and which phase, and its pixels.
 
 Every plane keeps its own place in the patient, so a mask can never land elsewhere; the checks here decide whether the
-planes also form a volume. A stack that cannot be ordered without guessing is refused.
+planes also form a volume. A stack that cannot be ordered without guessing is refused. A photograph has no place in the
+patient: its planes keep their places in the picture.
 """
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.colours import read_photographs
 from contracts.errors import Refused
 from contracts.geometry import group_by_position, in_plane_offset, normal_of
 from contracts.identifiers import derive_uid
@@ -27,7 +30,7 @@ GAP_TOLERANCE = 0.02
 GAP_TOLERANCE_MM = 0.05
 """The same, absolute, for thin slices: positions are written with few digits."""
 LARGEST_STACK = 2**29
-"""Pixels of the largest stack that is decoded (2 GB as float32)."""
+"""Values of the largest stack that is decoded (2 GB as float32): its pixels, of a photograph three for each."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Grid:
 
     Positions in mm (LPS) of the first pixel's centre, ``[slice][3]``; one orientation for all; ``spacing`` is (between
     rows, between columns) in mm; ``slice_distance`` in mm, None where the gaps differ or there is one slice only.
+    With ``photograph`` each phase is a frame of one picture, and all coordinates are those of the picture
+    (:mod:`contracts.photographs`), in pixels where the spacing is invented.
     """
 
     planes: tuple[tuple[Plane, ...], ...]
@@ -49,6 +54,7 @@ class Grid:
     frame_of_reference_derived: bool = False
     spacing_invented: bool = False
     warnings: tuple[str, ...] = ()
+    photograph: bool = False
 
     @property
     def phases(self) -> int:
@@ -59,6 +65,11 @@ class Grid:
     def slices(self) -> int:
         """Number of slices."""
         return len(self.positions)
+
+    @property
+    def pixel_mm(self) -> tuple[float, float] | None:
+        """Distance of pixels in mm (between rows, between columns), None where it is invented."""
+        return None if self.spacing_invented else self.spacing
 
     @property
     def voxel_mm3(self) -> float | None:
@@ -81,6 +92,7 @@ class Grid:
             "frame_of_reference_derived": self.frame_of_reference_derived,
             "spacing_invented": self.spacing_invented,
             "warnings": list(self.warnings),
+            "photograph": self.photograph,
         }
 
     @classmethod
@@ -111,6 +123,8 @@ def arrange(stack: Stack, *, accept_per_instance_frame_of_reference: bool) -> Gr
         raise Refused(*stack.problem)
     if not stack.planes:
         raise Refused("no_geometry", "No image of the stack says where in the patient it lies.")
+    if stack.photograph:
+        return _arrange_photograph(stack)
     normal = normal_of(stack.planes[0].orientation)
     slices = group_by_position(stack.planes, normal)
     _check_line(slices, normal)
@@ -141,8 +155,30 @@ def arrange(stack: Stack, *, accept_per_instance_frame_of_reference: bool) -> Gr
     )
 
 
-def load(grid: Grid, path_of: Callable[[str], Path]) -> NDArray[np.float32]:
+def _arrange_photograph(stack: Stack) -> Grid:
+    """Make every frame of a photograph a phase of one slice, in the picture's own coordinates."""
+    (picture,), planes = stack.instances, stack.planes
+    invented = bool(stack.features.get("SpacingInvented"))
+    return Grid(
+        planes=tuple((plane,) for plane in planes),
+        rows=picture.rows,
+        columns=picture.columns,
+        positions=(planes[0].position,),
+        orientation=planes[0].orientation,
+        spacing=planes[0].spacing,
+        slice_distance=None,
+        frame_of_reference_uid=derive_uid("photograph", stack.study_uid, picture.sop_uid),
+        frame_of_reference_derived=True,
+        spacing_invented=invented,
+        warnings=("the photograph states no pixel spacing: areas are given in pixels",) if invented else (),
+        photograph=True,
+    )
+
+
+def load(grid: Grid, path_of: Callable[[str], Path]) -> NDArray[np.float32] | NDArray[np.uint8]:
     """Decode all planes into ``[phase, slice, row, column]`` float32, in the units of the rescale attributes.
+
+    A photograph becomes ``[phase, slice, row, column, 3]`` uint8 in red, green and blue.
 
     ``path_of`` gives the file of a SOP Instance UID. Files are decoded one by one, an enhanced one frame by frame.
 
@@ -150,24 +186,27 @@ def load(grid: Grid, path_of: Callable[[str], Path]) -> NDArray[np.float32]:
         Refused: ``too_large`` before anything is allocated; else the reason why a file cannot be decoded, which names
             the slice and the phase.
     """
-    shape = (grid.phases, grid.slices, grid.rows, grid.columns)
-    if grid.phases * grid.slices * grid.rows * grid.columns > LARGEST_STACK:
+    shape = (grid.phases, grid.slices, grid.rows, grid.columns, *((3,) if grid.photograph else ()))
+    if math.prod(shape) > LARGEST_STACK:
         size = " x ".join(map(str, shape))
-        raise Refused("too_large", f"The stack has {size} pixels, more than are processed at once.")
+        raise Refused("too_large", f"The stack has {size} values, more than are processed at once.")
     wanted: dict[str, list[tuple[int, int, int]]] = {}
     for phase, row in enumerate(grid.planes):
         for place, plane in enumerate(row):
             wanted.setdefault(plane.sop_uid, []).append((plane.frame, phase, place))
-    volume = np.empty(shape, np.float32)
+    volume = np.empty(shape, np.uint8 if grid.photograph else np.float32)
     for sop_uid, places in wanted.items():
-        _load_file(volume, path_of(sop_uid), places)
+        _load_file(volume, path_of(sop_uid), places, read_photographs if grid.photograph else read_frames)
     return volume
 
 
-def _load_file(volume: NDArray[np.float32], path: Path, places: list[tuple[int, int, int]]) -> None:
+_Read = Callable[[Path, Sequence[int], tuple[int, ...]], Iterator[NDArray[Any]]]
+
+
+def _load_file(volume: NDArray[Any], path: Path, places: list[tuple[int, int, int]], read: _Read) -> None:
     _, phase, place = places[0]
     try:
-        frames = read_frames(path, [frame for frame, _, _ in places], volume.shape[2:])
+        frames = read(path, [frame for frame, _, _ in places], volume.shape[2:4])
         for (_, phase, place), pixels in zip(places, frames, strict=True):
             volume[phase, place] = pixels
     except Refused as error:

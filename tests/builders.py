@@ -325,6 +325,7 @@ class Exam:
             SequenceVariant="SK",
             EchoTime=101.0,
             EchoTrainLength=25,
+            BodyPartExamined="PROSTATE",
         )
         for image in made:
             image.PixelSpacing = [0.5, 0.5]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from contracts.measurements import Measurements
 from contracts.segment import Segmented
+from contracts.sizes import Sizes
 from contracts.tasks import LABELS, Task
 
 LEAST_SHARE = 0.75
@@ -28,7 +29,7 @@ class Doubt:
     sentence: str
 
 
-def doubt(segmented: Segmented, task: Task, figures: Measurements | None = None) -> Doubt | None:
+def doubt(segmented: Segmented, task: Task, figures: Measurements | Sizes | None = None) -> Doubt | None:
     """Return the first reason not to deliver a mask by itself, ``None`` where there is none.
 
     ``figures`` are those of the mask, where its task has some.
@@ -40,7 +41,7 @@ def doubt(segmented: Segmented, task: Task, figures: Measurements | None = None)
         found = check(segmented, labels, task)
         if found is not None:
             return found
-    return _implausible(figures) if figures else None
+    return _implausible(figures) if isinstance(figures, Measurements) else None
 
 
 def _missing_structures(segmented: Segmented, labels: NDArray[np.uint8], task: Task) -> Doubt | None:
@@ -62,6 +63,8 @@ def _in_pieces(segmented: Segmented, labels: NDArray[np.uint8], task: Task) -> D
 
 
 def _at_the_border(segmented: Segmented, labels: NDArray[np.uint8], task: Task) -> Doubt | None:
+    if task is Task.SKIN:  # a lesion larger than the field of a dermoscope is cut off in a good photograph, too
+        return None
     edges = (labels[..., 0, :], labels[..., -1, :], labels[..., :, 0], labels[..., :, -1])
     if any((edge > 0).any() for edge in edges):
         return Doubt("at_the_border", "The mask reaches the border of the image: part of the organ lies outside it.")

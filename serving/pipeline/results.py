@@ -15,6 +15,7 @@ from contracts.measurement_reports import report_uids, reportable, write_report
 from contracts.measurements import Measurements, measure
 from contracts.provenance import Provenance
 from contracts.segmentations import result_uids, write_segmentation
+from contracts.sizes import Sizes, lesion_area, prostate_volume
 from contracts.tasks import Task
 from contracts.volumes import Grid
 from serving.index.models import Instance, Result, StackVersion
@@ -34,9 +35,13 @@ class Made:
     payload: bytes
 
 
-def measured(labels: NDArray[np.uint8], grid: Grid, task: Task) -> Measurements | None:
+def measured(labels: NDArray[np.uint8], grid: Grid, task: Task) -> Measurements | Sizes | None:
     """Return the figures of labels [phase, slice, row, column]; None for a task that has none."""
-    return measure(labels, grid.voxel_mm3) if task is Task.CARDIAC else None
+    if task is Task.CARDIAC:
+        return measure(labels, grid.voxel_mm3)
+    if task is Task.PROSTATE:
+        return prostate_volume(labels, grid.voxel_mm3)
+    return lesion_area(labels, grid.pixel_mm) if task is Task.SKIN else None
 
 
 def segmentations(
@@ -52,9 +57,9 @@ def segmentations(
 def reports(
     labels: NDArray[np.uint8], grid: Grid, headers: Mapping[str, Dataset], provenance: Provenance
 ) -> Iterator[Made]:
-    """Make the report of the measurements, where the task has some and both phases that they need have a SEG."""
+    """Make the report of a heart's measurements, where both phases that they need have a SEG."""
     figures = measured(labels, grid, provenance.task)
-    if figures is not None and reportable(figures):
+    if isinstance(figures, Measurements) and reportable(figures):
         payload = write_report(figures, grid, headers, provenance)
         yield Made(SR, 0, report_uids(provenance).sop_uid, payload)
 

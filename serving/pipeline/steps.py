@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from contracts.dicom import read_header
 from contracts.errors import Broken, NotYet, SegloopError, answer_to
-from contracts.measurements import LV
+from contracts.measurements import LV, Measurements
 from contracts.pictures import overlay_sheet, thumbnail
 from contracts.segment import segment
 from contracts.source_headers import check_one_patient
@@ -107,9 +107,8 @@ class Steps:
         with self._db.read() as session:
             task = Task(session.get_one(StackVersion, stack_id).task)
         engine = self._engines.serving(task)
-        pixel_mm = None if grid.spacing_invented else grid.spacing
         with self._board.watching(stack_id) as note:
-            segmented = segment(images, engine.contract, engine.run, note, pixel_mm)
+            segmented = segment(images, engine.contract, engine.run, note, grid.pixel_mm)
         figures = measured(segmented.labels, grid, task)
         measurements = figures.to_json() if figures else {}
         faults.point("predict:inside")
@@ -130,7 +129,7 @@ class Steps:
             version.findings = {
                 "measurements": measurements,
                 "warnings": list(grid.warnings),
-                "lv_by_phase": [round(float(value), 1) for value in figures.volumes[:, LV - 1]] if figures else [],
+                "lv_by_phase": _curve(figures),
                 "phases": grid.phases,
                 "slices": grid.slices,
                 "frame_of_reference_derived": grid.frame_of_reference_derived,
@@ -208,6 +207,13 @@ class Steps:
                 move(session, version, state, who="segloop", reason=reason, code=code)
         WorkFolder(self._settings.home, stack_id).drop_work()
         return state
+
+
+def _curve(figures: object) -> list[float]:
+    """Volumes of the left ventricle's cavity, phase by phase; none of what is no heart."""
+    if not isinstance(figures, Measurements):
+        return []
+    return [round(float(value), 1) for value in figures.volumes[:, LV - 1]]
 
 
 def _superseded() -> NotYet:

@@ -27,12 +27,12 @@ class WorkFolder:
         self.work.mkdir(parents=True, exist_ok=True)
         self.results.mkdir(parents=True, exist_ok=True)
 
-    def save_volume(self, images: NDArray[np.float32], grid: Grid) -> None:
-        """Keep images [phase, slice, row, column] for the steps, and their grid for as long as the study."""
+    def save_volume(self, images: NDArray[np.generic], grid: Grid) -> None:
+        """Keep images, as ``contracts.volumes.load`` gives them, for the steps; their grid as long as the study."""
         self.save_json("grid.json", grid.to_json())
         _replace(self.work / "volume.npy", lambda stream: np.save(stream, images))
 
-    def volume(self) -> NDArray[np.float32]:
+    def volume(self) -> NDArray[np.generic]:
         """The images that ``save_volume`` kept, mapped from disk."""
         return np.load(self.work / "volume.npy", mmap_mode="r")  # type: ignore[no-any-return]
 

@@ -17,7 +17,7 @@ from contracts.dicom import quiet
 from contracts.errors import Refused
 from contracts.stacks import Instance, describe, stacks_of
 from contracts.volumes import Grid, arrange, load
-from tests.builders import AXIAL, SHORT_AXIS, Exam, axis_aligned, heart, unit_cosines, write
+from tests.builders import AXIAL, SHORT_AXIS, Exam, axis_aligned, heart, set_pixels, unit_cosines, write
 
 SLICES, PHASES = 4, 3
 
@@ -309,4 +309,6 @@ def test_the_problem_of_a_stack_is_the_reason_of_its_refusal() -> None:
     del images[3].PixelData
     assert refusal(images).code == "no_pixel_data"
     with quiet():
-        assert refusal([Exam().screenshot()]).code == "no_geometry"
+        shot = Exam().screenshot()
+        set_pixels(shot, np.zeros((16, 16), np.uint8))
+        assert refusal([shot]).code == "no_geometry"

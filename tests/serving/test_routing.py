@@ -16,6 +16,7 @@ from contracts.stacks import Stack, describe, stacks_of, without_images
 from contracts.tasks import Task
 from serving.routing import COMPARISONS, Condition, Rule, load_rules, route
 from tests.builders import FOUR_CHAMBER, SHORT_AXIS, TWO_CHAMBER, Exam, axis_aligned, unit_cosines
+from tests.photographs import CLASSES, photograph, skin, spot
 
 RULES = load_rules(None)
 
@@ -89,7 +90,7 @@ EXAM = Exam("reasons")
         (EXAM.stack(6, 3, Tagging="GRID"), "tagged"),
         (EXAM.stack(6, 3, ComplexImageComponent="PHASE"), "PHASE images"),
         (EXAM.stack(6, 3, Modality="CT"), "modality CT, not MR"),
-        ([EXAM.screenshot()], "modality OT"),
+        ([EXAM.screenshot()], "a secondary capture of which"),
         ([EXAM.segmentation()], "modality SEG"),
     ],
 )
@@ -150,6 +151,76 @@ def test_an_enhanced_flow_measurement_is_not() -> None:
 def test_axial_t2_of_the_prostate_has_its_own_rule() -> None:
     assert task_of(Exam().prostate()) == Task.PROSTATE
     assert "transverse" in reason_of(Exam().prostate(orientation=(0, 1, 0, 0, 0, -1)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"BodyPartExamined": "PELVIS"}, "names the prostate"),
+        ({"BodyPartExamined": None}, "names the prostate"),
+        ({"EchoTime": 60}, "echo time 60 ms"),
+        ({"EchoTime": None}, "echo time unknown ms"),
+        ({"ScanningSequence": "EP"}, "scanning sequence EP"),
+        ({"ScanningSequence": ["SE", "IR"]}, "scanning sequence IR"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "ADC"]}, "image type ADC"),
+        ({"PixelSpacing": [1.0, 1.0]}, "pixels of 1 mm"),
+        ({"PixelSpacing": [0.5, 1.0]}, "pixels of 1 mm"),
+    ],
+)
+def test_what_is_no_t2_of_the_prostate_is_left_alone_with_its_reason(options: dict[str, Any], words: str) -> None:
+    images = Exam().prostate()
+    for image in images:
+        for keyword, value in options.items():
+            setattr(image, keyword, value) if value is not None else image.pop(keyword)
+    assert words in reason_of(images)
+
+
+@pytest.mark.parametrize("keyword", ["SeriesDescription", "StudyDescription", "ProtocolName"])
+def test_a_description_may_name_the_prostate_where_the_body_part_does_not(keyword: str) -> None:
+    images = Exam().prostate()
+    for image in images:
+        image.BodyPartExamined = "PELVIS"
+        setattr(image, keyword, "MR Prostata")
+    assert task_of(images) == Task.PROSTATE
+
+
+def test_an_enhanced_cine_of_the_heart_is_no_prostate_however_its_study_is_named() -> None:
+    made = Exam().enhanced(6, 4)
+    made.StudyDescription = "prostate"
+    assert task_of([made]) == Task.CARDIAC
+
+
+PICTURE = skin(spot(20, 30))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_photographs_of_every_class_go_to_skin(kind: str) -> None:
+    assert task_of([photograph(PICTURE, kind)]) == Task.SKIN
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("photographic", {"BodyPartExamined": "EYE"}, "body part EYE"),
+        ("capture", {"BodyPartExamined": "CHEST"}, "says that it shows skin"),
+        ("capture", {"ConversionType": "SD"}, "a scanned document"),
+        ("frames", {"BodyPartExamined": None}, "says that it shows skin"),
+    ],
+)
+def test_other_photographs_are_left_alone_with_their_reason(kind: str, options: dict[str, Any], words: str) -> None:
+    assert words in reason_of([photograph(PICTURE, kind, **options)])
+
+
+def test_a_capture_by_a_camera_needs_no_words() -> None:
+    assert task_of([photograph(PICTURE, "capture", BodyPartExamined=None, Modality="XC")]) == Task.SKIN
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_photograph_that_cannot_be_read_is_refused_with_its_reason(kind: str) -> None:
+    made = photograph(PICTURE, kind, PhotometricInterpretation="PALETTE COLOR", SamplesPerPixel=1)
+    routed = route(stack_of([made]), RULES)
+    assert routed.rule is not None
+    assert (routed.rule.task, routed.code) == (Task.SKIN, "palette_colours")
 
 
 def test_a_single_frame_of_reference_is_not_accepted_by_the_shipped_rules() -> None:
