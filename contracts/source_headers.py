@@ -112,6 +112,7 @@ def restore_study(result: "SOPClass", header: Dataset) -> None:
             if keyword in header:
                 result.add(header[keyword])
     copy = _with_undecoded_text(header)
+    copy.pop("SOPClassUID", None)  # the element is the header's own, so its value must not be set
     copy.SOPClassUID = MRImageStorage  # one of which highdicom knows the modules
     result.copy_patient_and_study_information(copy)
 

@@ -155,14 +155,15 @@ def frames_of(seg: Dataset, task: Task = Task.CARDIAC) -> list[tuple[int, Placed
         tags.ImageOrientationPatient = shared.PlaneOrientationSequence[0].ImageOrientationPatient
         tags.PixelSpacing = shared.PixelMeasuresSequence[0].PixelSpacing
         tags.ImagePositionPatient = frame.PlanePositionSequence[0].ImagePositionPatient
-        number = int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        segment = (frame if "SegmentIdentificationSequence" in frame else shared).SegmentIdentificationSequence[0]
+        number = int(segment.ReferencedSegmentNumber)
         found.append((labels[number], placed(tags, shown)))
     return found
 
 
-def asked(seg: Dataset, planes: Iterable[Placed]) -> NDArray[np.uint8]:
+def asked(seg: Dataset, planes: Iterable[Placed], task: Task = Task.CARDIAC) -> NDArray[np.uint8]:
     """Return the labels [slice, row, column] that a SEG gives at the pixel centres of planes; 0 where it has none."""
-    frames = frames_of(seg)
+    frames = frames_of(seg, task)
     answers = []
     for plane in planes:
         points = plane.points()

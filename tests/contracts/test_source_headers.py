@@ -1,6 +1,7 @@
 """What results take over from their sources, whatever state it is in."""
 
 import io
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from contracts.dicom import read_header
 from contracts.segmentations import write_segmentation
@@ -223,3 +224,15 @@ def test_a_thickness_is_always_stated_and_a_slice_distance_where_there_is_one(
     measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert measures.SliceThickness == thickness
     assert measures.get("SpacingBetweenSlices") == distance
+
+
+def test_the_headers_of_the_sources_stay_as_they_are() -> None:
+    """An enhanced source serves all phases: what one result changed in its header would stand in the next."""
+    one = bench(enhanced=True)
+    before = {uid: deepcopy(header) for uid, header in one.headers.items()}
+    named = set()
+    for phase in range(one.grid.phases):
+        result = dcmread(io.BytesIO(write_segmentation(LABELS, one.grid, phase, one.headers, PROVENANCE)))
+        named |= {item.ReferencedSOPClassUID for item in result.SourceImageSequence}
+    assert one.headers == before
+    assert named == {EnhancedMRImageStorage}
