@@ -9,6 +9,7 @@ from PIL import Image
 
 from contracts.pictures import BACKGROUND, MARK, overlay_sheet, thumbnail, tile
 from contracts.tasks import LABELS, Task
+from tests.photographs import skin, spot
 
 COLOURS = [label.rgb for label in LABELS[Task.CARDIAC]]
 
@@ -141,3 +142,48 @@ def test_any_shape_gives_pictures_and_changes_no_input(
     tile(images, labels, Task.CARDIAC, phases - 1, slices - 1, side=100)
     assert np.array_equal(before[0], images)
     assert np.array_equal(before[1], labels)
+
+
+def photographs(frames: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return photographs [frame, 1, row, column, 3] of a lesion and the labels of it."""
+    where = spot(60, 80)
+    images = np.stack([skin(where)[None]] * frames)
+    return images, np.stack([where[None].astype(np.uint8)] * frames)
+
+
+def test_a_photograph_is_shown_in_its_own_colours() -> None:
+    images, labels = photographs()
+    picture = np.asarray(tile(images, labels, Task.SKIN, 0, 0, side=800)).astype(int)
+    assert picture.shape == (600, 800, 3)
+    for row, column in ((5, 5), (24, 50)):
+        assert np.abs(picture[10 * row + 5, 10 * column + 5] - images[0, 0, row, column]).max() < 4
+
+
+def test_the_outline_of_a_lesion_lies_between_skin_and_lesion_on_a_dark_line() -> None:
+    images, labels = photographs()
+    picture = tile(images, labels, Task.SKIN, 0, 0, side=800)
+    lines, dark = coloured(picture, LABELS[Task.SKIN][0].rgb), coloured(picture, BACKGROUND)
+    where = np.argwhere(lines) / 10
+    distance = np.hypot(where[:, 0] / 60 - 0.4, where[:, 1] / 80 - 0.65)
+    assert lines.sum() > 100
+    assert distance.max() < 0.18 + 2 / 60
+    beside = lines.copy()
+    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        beside |= np.roll(lines, step, axis)
+    assert (dark[beside].sum() + lines.sum()) / beside.sum() > 0.5, "on its outer side it is dark"
+
+
+def test_the_only_tile_of_a_sheet_is_large_and_frames_stand_side_by_side() -> None:
+    images, labels = photographs()
+    alone = overlay_sheet(images, labels, Task.SKIN, side=148)
+    assert alone.width > 3 * 148
+    assert coloured(alone, LABELS[Task.SKIN][0].rgb).sum() > 100
+    several = overlay_sheet(*photographs(4), Task.SKIN, side=148)
+    assert several.width > 4 * 148 > alone.width
+    assert several.height < 300
+
+
+def test_a_thumbnail_of_a_photograph_without_a_lesion_shows_all_of_it() -> None:
+    images, labels = photographs()
+    picture = np.asarray(thumbnail(images, np.zeros_like(labels), Task.SKIN, side=80)).astype(int)
+    assert np.abs(picture[40, 52] - images[0, 0, 30, 52]).max() < 20

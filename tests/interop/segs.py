@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from contracts.dicom import read_header
 from contracts.segmentations import Provenance, write_segmentation
 from contracts.stacks import describe, stacks_of
+from contracts.tasks import LABELS, Task
 from contracts.volumes import arrange
 from tests.contracts.benches import PROVENANCE, Bench, bench
 from tests.journeys.sunnybrook import unpack
+from tests.photographs import photograph, skin, spot
 
 SUPERSEDING = replace(PROVENANCE, predecessors=("2.25.101", "2.25.102"), predecessor_series="2.25.103")
 
@@ -23,6 +25,17 @@ def sound(one: Bench) -> Bench:
         header.PatientBirthDate, header.StudyDate = "19700101", "20240102"
     return one
 
+
+def photographed(kind: str, frames: int = 1, **attributes: object) -> Bench:
+    """Return grid and header of a photograph of 33 x 29 pixels."""
+    pixels = np.stack([skin(spot(33, 29))] * frames)
+    image = photograph(pixels if frames > 1 else pixels[0], kind, **attributes)
+    (stack,) = stacks_of([describe(image)])
+    grid = arrange(stack, accept_per_instance_frame_of_reference=False)
+    return sound(Bench(grid, {image.SOPInstanceUID: image}))
+
+
+PROSTATE, SKIN = (replace(PROVENANCE, task=task) for task in (Task.PROSTATE, Task.SKIN))
 
 SYNTHETIC: dict[str, Callable[[], tuple[Bench, Provenance]]] = {
     "classic": lambda: (sound(bench(rows=33, columns=29)), PROVENANCE),
@@ -41,6 +54,15 @@ SYNTHETIC: dict[str, Callable[[], tuple[Bench, Provenance]]] = {
     ),
     "superseding": lambda: (sound(bench(rows=33, columns=29)), SUPERSEDING),
 }
+"""Of a heart, which also gets a report."""
+
+EVERY = {
+    **SYNTHETIC,
+    "prostate": lambda: (sound(bench(rows=33, columns=29, phases=1)), PROSTATE),
+    "dermoscopic": lambda: (photographed("dermoscopic", PixelSpacing=[0.02, 0.025]), SKIN),
+    "photographic in pixels": lambda: (photographed("photographic"), SKIN),
+    "captured frames": lambda: (photographed("frames", 2), SKIN),
+}
 
 
 def heart(slices: int, rows: int, columns: int) -> NDArray[np.uint8]:
@@ -58,8 +80,10 @@ def heart(slices: int, rows: int, columns: int) -> NDArray[np.uint8]:
 
 
 def store(folder: Path, one: Bench, provenance: Provenance, phase: int = 0) -> tuple[Path, NDArray[np.uint8]]:
-    """Write a heart on a bench's planes and return the file and the labels in it."""
-    labels = heart(one.grid.slices, one.grid.rows, one.grid.columns)
+    """Write a heart, or its outer form as the only structure of its task, and return the file and the labels in it."""
+    slices = one.grid.slices
+    labels = heart(max(2, slices), one.grid.rows, one.grid.columns)[-slices:]
+    labels = np.minimum(labels, len(LABELS[provenance.task]))
     path = folder / "seg.dcm"
     path.write_bytes(write_segmentation(labels, one.grid, phase, one.headers, provenance))
     return path, labels

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.interop.programs import errors, errors_of_ours, uids_named, uids_of
-from tests.interop.segs import SYNTHETIC, store, sunnybrook
+from tests.interop.segs import EVERY, SYNTHETIC, store, sunnybrook
 
 
-@pytest.mark.parametrize("name", SYNTHETIC)
+@pytest.mark.parametrize("name", EVERY)
 def test_no_error_in_a_synthetic_result(program: Callable[[str], str], tmp_path: Path, name: str) -> None:
-    one, provenance = SYNTHETIC[name]()
+    one, provenance = EVERY[name]()
     path, _ = store(tmp_path, one, provenance)
     assert errors(program("dciodvfy"), path, "Segmentation") == []
 

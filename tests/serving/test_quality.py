@@ -72,6 +72,14 @@ def test_a_task_of_one_label_is_judged_by_its_own_labels():
     assert doubt(found(labels), Task.PROSTATE) is None
 
 
+@pytest.mark.parametrize(("task", "expected"), [(Task.PROSTATE, "at_the_border"), (Task.SKIN, "")])
+def test_of_one_label_only_a_lesion_may_reach_the_border(task, expected):
+    labels = (heart() > 0).astype(np.uint8)
+    labels[..., 20:, 20] = 1
+    reason = doubt(found(labels), task)
+    assert (reason.code if reason else "") == expected
+
+
 def test_implausible_figures_are_held_and_told_with_their_limits():
     labels = heart()
     labels[1, ..., 12:20, 16:18] = 2
