@@ -42,7 +42,7 @@ BY_ITSELF = ("CUDAExecutionProvider", "CPUExecutionProvider")
 class OnnxRuntimeEngine:
     """A session on one model file. Calls may come from any thread; they run one after the other.
 
-    Memory is bounded by the batch that callers pass: the arena is off, so what a run used is given back.
+    Memory is bounded by the largest batch that callers pass: the arena keeps what it took and takes no more.
     """
 
     def __init__(self, model: Model, *, threads: int = 0, provider: str = "") -> None:
@@ -55,7 +55,10 @@ class OnnxRuntimeEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
+        # A plan of memory for each size of batch is taken afresh, page by page, in every run. Without plans the arena
+        # serves all sizes from what it has: a run takes an eighth less, and after batches of many sizes a third less
+        # memory is in use.
+        options.enable_mem_pattern = False
         # Threads that spin between calls fight with numpy's for the cores: preparing a batch took three times as long.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
