@@ -100,6 +100,7 @@ def test_the_pool_loads_once_and_knows_what_it_does_not_have(models, tmp_path):
     pool = EnginePool(Settings(home=tmp_path, model_repository=models, threads=1))
     assert pool.has_model(Task.CARDIAC)
     assert pool.serving(Task.CARDIAC) is pool.serving(Task.CARDIAC)
-    assert not pool.has_model(Task.PROSTATE)
+    bare = EnginePool(Settings(home=tmp_path, model_repository=tmp_path / "empty", threads=1))
+    assert not bare.has_model(Task.CARDIAC)
     with pytest.raises(Missing):
-        pool.serving(Task.PROSTATE)
+        bare.serving(Task.CARDIAC)
