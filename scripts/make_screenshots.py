@@ -50,7 +50,7 @@ sources = ["ae:SCANNER2"]
 def studies(folder: Path) -> dict[str, tuple[tuple[Path, ...], str]]:
     """Write synthetic studies and return, by the state they end in, their files and the AE title that sends them."""
     whole = write_cardiac(folder / "whole")
-    late = write_cardiac(folder / "late", slices=9, phases=20, seed=7)
+    late = write_cardiac(folder / "late", slices=8, phases=12, seed=7)
     still = write_cardiac(folder / "still", slices=8, phases=12, seed=4)
     torn = write_cardiac(folder / "torn", slices=8, phases=12, seed=5)
     # A heart that does not beat: every phase shows the first one's picture.
