@@ -48,4 +48,4 @@ LABEL org.opencontainers.image.title="segloop" \
 FROM code AS gateway
 # The weights are not under the code's licence: see TERMS.md and card.md beside each of them.
 COPY model_repository model_repository
-LABEL org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-NC-SA-4.0"
+LABEL org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-NC-SA-4.0 AND LicenseRef-model-repository-TERMS"

@@ -37,6 +37,8 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     reached, waiting = set(), [ROOT / "README.md"]
     while waiting:
         page = waiting.pop()
+        if page.is_dir():  # a forge lists what is in it
+            waiting += page.glob("*.md")
         if page not in reached and page.suffix == ".md":
             reached.add(page)
             waiting += [(page.parent / path).resolve() for path, _ in links(page) if path]
