@@ -21,6 +21,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from contracts.errors import Refused
+from contracts.headers import Header
 
 PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
@@ -29,6 +30,8 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _UNDEFINED = 0xFFFFFFFF
 _DEFER_BYTES = 16 * 2**20
 _INFLATED_BYTES = 128 * 2**20
+_PREFIX_END, _META_BYTES = 132, 1024
+_TRANSFER_SYNTAX = b"\x02\0\x10\0UI"  # (0002,0010), which no sender puts far from the start
 _FILTER = ("ignore", None, UserWarning, re.compile(r"pydicom\b"), 0)
 
 
@@ -98,6 +101,7 @@ def read_header(path: Path) -> Dataset:
     settle()
     with path.open("rb") as file, _reading():
         header = _read_deflated(file) if _is_deflated(file) else _read_plain(file, path.stat().st_size)
+        header.__class__ = Header  # pydicom's reader makes the one that it extends, and nothing else
         check_identity(header)
     return header
 
@@ -151,9 +155,10 @@ def _reading() -> Iterator[None]:
 
 def _is_deflated(file: BinaryIO) -> bool:
     """Whether the file meta information names the deflated transfer syntax. Leaves the file at its start."""
-    meta = read_partial(file, stop_when=lambda tag, vr, length: True).file_meta
+    start = file.read(_META_BYTES)
     file.seek(0)
-    return bool(meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian)
+    at = start.find(_TRANSFER_SYNTAX, _PREFIX_END)
+    return at >= 0 and start[at + len(_TRANSFER_SYNTAX) + 2 :].startswith(DeflatedExplicitVRLittleEndian.encode())
 
 
 def _read_plain(file: BinaryIO, size: int) -> Dataset:
