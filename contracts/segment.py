@@ -6,12 +6,13 @@ not.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import Broken, Refused
+from contracts.instances import Cosines
 from contracts.model_contract import ModelContract
 from contracts.prepare import (
     FloatImages,
@@ -26,6 +27,7 @@ from contracts.prepare import (
     restore_slices,
     whole_square,
 )
+from contracts.upright import Turn, turn_of
 
 BATCH = 16
 """Most slices that are prepared and handed to ``run`` at once: bounds memory whatever the study's size."""
@@ -49,10 +51,10 @@ class Pieces:
 class Segmented:
     """A mask and how it came about.
 
-    ``labels`` uint8 [phase, slice, row, column]; ``square`` of the pass that answered in pixel indices, one for all
-    phases; ``found`` by the coarse pass where there is one, else at all; ``pieces`` one entry a phase. What the
-    component filter changed is kept as flat indices into ``labels`` (``changed_at``) and the labels that stood there
-    before (``changed_from``).
+    ``labels`` uint8 [phase, slice, row, column]; ``square`` of the pass that answered in pixel indices of the slices as
+    the network saw them, one for all phases; ``found`` by the coarse pass where there is one, else at all; ``pieces``
+    one entry a phase. What the component filter changed is kept as flat indices into ``labels`` (``changed_at``) and
+    the labels that stood there before (``changed_from``).
     """
 
     labels: Masks
@@ -75,6 +77,7 @@ def segment(
     run: Run,
     progress: Progress | None = None,
     pixel_mm: tuple[float, float] | None = None,
+    orientation: Cosines | None = None,
 ) -> Segmented:
     """Segment a stack.
 
@@ -82,13 +85,31 @@ def segment(
     green and blue from 0 to 255; any real dtype, slices in order along their normal, photographs as phases of one slice
     each. ``run`` takes float32 [n, channel, input_side, input_side] in 0..1, n <= 16, and returns uint8
     [n, output_side, output_side]. ``progress`` hears (slices done, slices in all) of all passes. ``pixel_mm`` is the
-    distance (between rows, between columns), None where it is not known or invented. The window of the answer is the
-    same for all phases.
+    distance (between rows, between columns), None where it is not known or invented. ``orientation`` holds the cosines
+    of the directions along a row and down a column in the patient (LPS), None where they are not known: a network of
+    the view ``centre`` sees the slices upright (:mod:`contracts.upright`). The window of the answer is the same for all
+    phases.
 
     Raises ``Refused`` ``not_a_volume`` for other axes than the contract's, an empty one or values that are not finite,
     and ``Broken`` ``bad_output`` where ``run`` answers in another shape, dtype or label than the contract's.
     """
     _check_axes(images.shape, contract.prepare)
+    turn = turn_of(orientation if contract.prepare.view == "centre" else None)
+    found = _segment(turn.upright(images), contract, run, progress, turn.spacing(pixel_mm))
+    if turn == Turn():
+        return found
+    labels, raw = (np.ascontiguousarray(turn.stored(each)) for each in (found.labels, found.raw()))
+    changed = np.flatnonzero(labels != raw)
+    return replace(found, labels=labels, changed_at=changed, changed_from=raw.reshape(-1)[changed])
+
+
+def _segment(
+    images: NDArray[np.generic],
+    contract: ModelContract,
+    run: Run,
+    progress: Progress | None,
+    pixel_mm: tuple[float, float] | None,
+) -> Segmented:
     phases, slices = images.shape[:2]
     looked_at = _spread(phases, contract.prepare.coarse_phases) if contract.prepare.view == "heart" else []
     work = _Pass(contract, run, progress, total=slices * (len(looked_at) + phases))

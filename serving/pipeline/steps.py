@@ -108,7 +108,7 @@ class Steps:
             task = Task(session.get_one(StackVersion, stack_id).task)
         engine = self._engines.serving(task)
         with self._board.watching(stack_id) as note:
-            segmented = segment(images, engine.contract, engine.run, note, grid.pixel_mm)
+            segmented = segment(images, engine.contract, engine.run, note, grid.pixel_mm, grid.orientation)
         figures = measured(segmented.labels, grid, task)
         measurements = figures.to_json() if figures else {}
         faults.point("predict:inside")
