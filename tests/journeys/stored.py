@@ -15,7 +15,7 @@ from contracts.model_repository import read_model
 from contracts.segment import segment
 from contracts.segmentations import write_segmentation
 from contracts.stacks import describe, stacks_of
-from contracts.tasks import Task
+from contracts.tasks import Task, label_names
 from contracts.volumes import Grid, arrange, load
 from tests.conftest import ROOT
 from tests.contracts.benches import PROVENANCE
@@ -38,6 +38,8 @@ BORDER = 8
 """Pixels between the heart and a border that it was brought near to: about a centimetre."""
 
 Masks = Mapping[int, NDArray[np.uint8]]
+Score = Mapping[str, float]
+"""Dice (fractions) of each structure."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ ALTERATIONS: dict[str, Callable[[Heart], Change]] = {
     "finer pixels": lambda _: resampled(0.75),
     "coarser pixels": lambda _: resampled(1.3),
     "half as much again around it": lambda heart: heart.within(1.5),
+    "twice as wide": lambda heart: window(0, -heart.columns // 2, heart.rows, 2 * heart.columns),
     "cut to three fifths": lambda heart: heart.within(0.6),
+    "cut to the heart": lambda heart: heart.within(0),
 }
 """What is done to a patient's images; the patient stays the same, in the same place."""
 
@@ -96,18 +100,19 @@ class Patient:
     paths: Sequence[Path]
     grid: Grid
     heart: Heart
-    score: Callable[[Masks], float]
-    plain: float
+    score: Callable[[Masks], Score]
+    plain: Score
 
-    def altered(self, name: str, folder: Path) -> float:
-        """Return the score after an alteration, asked for at the places of the plain images."""
+    def lost(self, name: str, folder: Path) -> Score:
+        """Return what an alteration costs of the score, asked for at the places of the plain images."""
         with quiet():
             change = ALTERATIONS[name](self.heart)
             paths = [folder / path.name for path in self.paths]
             for path, copy in zip(self.paths, paths, strict=True):
                 stored_anew(pydicom.dcmread(path), change).save_as(copy)
         planes = planes_of(self.grid)
-        return self.score({phase: asked(seg, planes) for phase, seg in enumerate(answer(paths)[1])})
+        found = self.score({phase: asked(seg, planes) for phase, seg in enumerate(answer(paths)[1])})
+        return {structure: self.plain[structure] - dice for structure, dice in found.items()}
 
 
 def answer(paths: Sequence[Path]) -> tuple[Grid, list[pydicom.Dataset]]:
@@ -125,7 +130,7 @@ def answer(paths: Sequence[Path]) -> tuple[Grid, list[pydicom.Dataset]]:
     return grid, [pydicom.dcmread(io.BytesIO(seg)) for seg in segs]
 
 
-def patient(name: str, paths: Sequence[Path], score: Callable[[Masks, Grid], float]) -> Patient:
+def patient(name: str, paths: Sequence[Path], score: Callable[[Masks, Grid], Score]) -> Patient:
     """Answer the plain form of a cine; ``score`` is of labels on its grid."""
     grid, segs = answer(paths)
     planes = planes_of(grid)
@@ -135,16 +140,26 @@ def patient(name: str, paths: Sequence[Path], score: Callable[[Masks, Grid], flo
 
 
 def of_sunnybrook(data: Path, name: str, folder: Path) -> Patient:
-    """A Sunnybrook study, the two phases that have contours; scored by the mean of cavity (twice) and wall."""
+    """A Sunnybrook study, the two phases that have contours."""
     experts = Experts(data, name)
     wanted = {(number - 1) % 20 for number in experts.cavity}
     paths = [path for path in unpack(data, name, folder) if (int(path.stem) - 1) % 20 in wanted]
-    return patient(name, paths, lambda labels, grid: experts.agree(labels, grid).mean_dice)
+
+    def score(labels: Masks, grid: Grid) -> Score:
+        found = experts.agree(labels, grid)
+        return {"cavity at ED": found.cavity_ed, "cavity at ES": found.cavity_es, "wall at ED": found.wall_ed}
+
+    return patient(name, paths, score)
 
 
 def of_acdc(data: Path, name: str, folder: Path) -> Patient:
-    """A patient of ACDC; scored by the mean over both phases and three structures."""
+    """A patient of ACDC; scored by the mean over both phases."""
     case = read_case(Task.CARDIAC, data, name)
     folder.mkdir()
     _, paths = as_dicom(case, folder)
-    return patient(name, paths, lambda labels, _: float(np.mean(figures(np.stack([labels[0], labels[1]]), case))))
+
+    def score(labels: Masks, _: Grid) -> Score:
+        dices = np.reshape(figures(np.stack([labels[0], labels[1]]), case), (2, -1)).mean(axis=0)
+        return dict(zip(label_names(Task.CARDIAC), dices.tolist(), strict=True))
+
+    return patient(name, paths, score)

@@ -63,11 +63,6 @@ class Agreement:
     ejection: float
     ejection_of_experts: float
 
-    @property
-    def mean_dice(self) -> float:
-        """Mean of the three Dice figures."""
-        return (self.cavity_ed + self.cavity_es + self.wall_ed) / 3
-
 
 class Experts:
     """The contours of a study, and where in a stack they were drawn."""
