@@ -5,10 +5,10 @@ none. Receiving an image, loading it and describing it ask for a hundred, so bot
 """
 
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import RawDataElement, convert_raw_data_element
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag, Tag
 
@@ -38,13 +38,18 @@ class Header(FileDataset):
         return super().__contains__(name) if tag is None else tag in self._dict
 
 
-def remembered(element: object) -> Any:
-    """Return the value of an element as it was read, None for one that is empty or is not remembered."""
+def stands_alone(element: object) -> TypeGuard[RawDataElement]:
+    """Whether an element is as it was read, not empty, and its value depends on nothing but its bytes."""
     if not isinstance(element, RawDataElement) or element.VR not in REMEMBERED:
+        return False
+    return bool(element.value) and len(element.value or b"") <= LONGEST
+
+
+def remembered(element: object) -> Any:
+    """Return the value of an element that stands alone, None for others."""
+    if not stands_alone(element):
         return None
-    if not element.value or len(element.value) > LONGEST:
-        return None
-    return _converted(element.tag, element.VR, element.value, element.is_little_endian)
+    return convert(element.tag, str(element.VR), element.value or b"", element.is_little_endian).value
 
 
 @cache
@@ -54,6 +59,7 @@ def _tag(keyword: str) -> BaseTag | None:
 
 
 @lru_cache(maxsize=4096)
-def _converted(tag: BaseTag, vr: str, value: bytes, little_endian: bool) -> Any:
+def convert(tag: BaseTag, vr: str, value: bytes, little_endian: bool) -> DataElement:
+    """Return the element that stands alone with those bytes; it is shared, so nobody may change it."""
     raw = RawDataElement(tag, vr, len(value), value, 0, False, little_endian, True)
-    return convert_raw_data_element(raw).value
+    return convert_raw_data_element(raw)

@@ -1,13 +1,16 @@
 """What the index remembers of a header can always be answered as JSON."""
 
 import json
+from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
+from contracts.dicom import read_header
 from serving.index.records import INSTANCE, SERIES, STUDY, attributes
-from tests.builders import Exam
+from tests.builders import Exam, write
 
 
 def test_attributes_come_by_tag() -> None:
@@ -15,6 +18,15 @@ def test_attributes_come_by_tag() -> None:
     assert attributes(made, STUDY)["00100020"] == {"vr": "LO", "Value": ["ID-records"]}
     assert attributes(made, STUDY)["00080005"] == {"vr": "CS", "Value": ["ISO_IR 192"]}
     assert attributes(made, INSTANCE)["00280010"] == {"vr": "US", "Value": [20]}
+
+
+def test_values_as_read_and_as_decoded_give_the_same_each_time(tmp_path: Path) -> None:
+    (path,) = write(Exam().short_axis(1, 1), tmp_path).values()
+    decoded = dcmread(path)
+    decoded.decode()
+    for keywords in (STUDY, SERIES, INSTANCE):
+        for _ in range(2):
+            assert attributes(read_header(path), keywords) == attributes(decoded, keywords)
 
 
 @pytest.mark.parametrize(
