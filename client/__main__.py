@@ -194,16 +194,29 @@ def cardiac(
     from client.samples.cardiac import write_cardiac
 
     made = write_cardiac(folder, slices=slices, phases=phases, split_series=split_series)
+    _tell_sample(folder, made.study_uid, made.paths, made.masks, as_json)
+
+
+@sample.command()
+def skin(
+    folder: Annotated[Path, typer.Argument(help="Folder to write into.", show_default=False)],
+    photographs: Annotated[int, typer.Option(min=1, max=40)] = 3,
+    as_json: Json = False,
+) -> None:
+    """Write synthetic dermoscopic photographs of lesions, with their true masks as SEG."""
+    from client.samples.skin import write_skin
+
+    made = write_skin(folder, photographs=photographs)
+    _tell_sample(folder, made.study_uid, made.paths, made.masks, as_json)
+
+
+def _tell_sample(folder: Path, study_uid: str, paths: Sequence[Path], masks: Sequence[Path], as_json: bool) -> None:
+    """Say what was written and how to send it."""
     words, _ = consoles(as_json)
     if as_json:
-        document = {
-            "study_uid": made.study_uid,
-            "images": [str(path) for path in made.paths],
-            "masks": [str(path) for path in made.masks],
-        }
-        put_json(document)
-    images, masks = folder / "images", folder / "masks"
-    words.print(f"{len(made.paths)} images in {images}, {len(made.masks)} masks in {masks}", soft_wrap=True)
+        put_json({"study_uid": study_uid, "images": [str(path) for path in paths], "masks": [str(m) for m in masks]})
+    images = folder / "images"
+    words.print(f"{len(paths)} images in {images}, {len(masks)} masks in {folder / 'masks'}", soft_wrap=True)
     words.print(f"Send them: {PROGRAM} send {images} --wait --out results", soft_wrap=True)
 
 

@@ -119,7 +119,14 @@ def _print_stack(console: Console, study: Study, stack: Stack, base: str) -> Non
 
 
 def _measured(stack: Stack) -> str:
-    names = {"edv_ml": "EDV {:.0f} mL", "esv_ml": "ESV {:.0f} mL", "ef_percent": "EF {:.0f} %"}
+    names = {
+        "edv_ml": "EDV {:.0f} mL",
+        "esv_ml": "ESV {:.0f} mL",
+        "ef_percent": "EF {:.0f} %",
+        "prostate_volume_ml": "prostate {:.1f} mL",
+        "lesion_area_mm2": "lesion {:.1f} mm²",
+        "lesion_area_pixels": "lesion {:.0f} pixels",
+    }
     values = [
         words.format(stack.measurements[name])
         for name, words in names.items()
