@@ -18,7 +18,7 @@ from tests.bench.measuring import Pairs
 from tests.bench.studies import Studies
 
 SECONDS = {
-    "folder_to_seg": 26, "gateway_to_seg": 28, "one_association": 12, "four_associations": 22, "stow": 10,
+    "folder_to_seg": 24, "gateway_to_seg": 26, "one_association": 4, "four_associations": 7, "stow": 4,
     "step_fp32": 60, "step_bf16": 35,
 }  # fmt: skip
 """About what a pair of each case takes on two cores: only the estimate of the time left depends on it."""
