@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 
 from pydicom.dataset import Dataset
 
@@ -35,11 +36,15 @@ FOR_SKIN = frozenset({"DMS", "XC"})
 def organs_named(header: Dataset) -> dict[str, bool]:
     """Return ``ProstateNamed`` and ``SkinNamed``: whether body part, coded region, descriptions of study, series,
     protocol and procedure name that organ; for the skin the modality may do so too."""
-    words = "\n".join(_simple(text) for text in _texts(header))
-    return {
-        "ProstateNamed": PROSTATE.search(words) is not None,
-        "SkinNamed": SKIN.search(words) is not None or str(header.get("Modality") or "").strip() in FOR_SKIN,
-    }
+    prostate, skin = _named("\n".join(_texts(header)))
+    return {"ProstateNamed": prostate, "SkinNamed": skin or str(header.get("Modality") or "").strip() in FOR_SKIN}
+
+
+@lru_cache(maxsize=256)
+def _named(texts: str) -> tuple[bool, bool]:
+    """Whether texts name the prostate and the skin; the images of a series have the same ones."""
+    words = _simple(texts)
+    return PROSTATE.search(words) is not None, SKIN.search(words) is not None
 
 
 def _texts(header: Dataset) -> Iterator[str]:
