@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import Verification
 
 from tests.conftest import find_free_port
@@ -81,6 +81,8 @@ def scp(
         script.syntaxes.append(event.context.transfer_syntax)
         return script.statuses.pop(0) if len(script.statuses) > 1 else script.statuses[0]
 
+    # The gateway's own receiver takes every storage class, by a setting of the whole process; this one must not.
+    _config.UNRESTRICTED_STORAGE_SERVICE = False
     port = port or find_free_port()
     server = entity.start_server(
         ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)], ssl_context=tls
