@@ -21,6 +21,7 @@ from pynetdicom.sop_class import Verification
 
 from contracts.errors import Missing
 from serving.receive import dimse
+from serving.receive import store as store_module
 from serving.receive.dimse import DicomServer
 from tests.builders import Exam, compress, write
 from tests.serving.receiver_process import running
@@ -185,7 +186,7 @@ def test_a_pdu_that_announces_gigabytes_ends_its_connection(server: DicomServer,
 
 
 def test_a_message_without_end_ends_its_association(side: Receiving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dimse, "SLACK", 50_000)
+    monkeypatch.setattr(store_module, "SLACK", 50_000)
     side.intake.settings = side.settings.model_copy(update={"max_instance_gb": 1e-7})
     small, large = Exam().short_axis(2, 1)
     large.PixelData, large.Rows, large.Columns = bytes(2 * 400 * 400), 400, 400
@@ -228,7 +229,7 @@ def test_other_requests_are_answered_and_cost_nothing(side: Receiving, server: D
     made = Exam().short_axis(1, 1)[0]
     with associated(server.port, (made.SOPClassUID, made.file_meta.TransferSyntaxUID)) as association:
         ((status, _),) = association.send_c_find(made, made.SOPClassUID)
-        assert status.Status == dimse.UNRECOGNISED
+        assert status.Status == store_module.UNRECOGNISED
         assert association.send_c_store(made).Status == 0
     assert len(side.rows()) == 1
 
