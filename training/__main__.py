@@ -11,7 +11,7 @@ from rich.logging import RichHandler
 
 from contracts.errors import Usage, exit_codes
 from contracts.tasks import Task
-from training.settings import TrainingSettings, data_folder
+from training.settings import DATA_SETS, TrainingSettings, data_folder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train students and measure them.")
 people = Console(stderr=True)
@@ -20,7 +20,9 @@ people = Console(stderr=True)
 @app.command()
 def train(
     preset: Annotated[Path, typer.Argument(help="TOML file, or the name of a shipped preset")],
-    data: Annotated[Path | None, typer.Option(help="folder of the data set (default: SEGLOOP_DATA/acdc)")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="folder of the data set (default: the task's in SEGLOOP_DATA)")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the run (default: runs/PRESET)")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run found there")] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the preset")] = None,
@@ -32,7 +34,7 @@ def train(
 
     chosen = Preset.read(preset, tuple(changes or ()))
     drawn = {chosen.train_list, chosen.validation_list} == {SYNTHETIC}
-    source = read_source(chosen, None if drawn else data_folder(data, "acdc"))
+    source = read_source(chosen, None if drawn else data_folder(data, DATA_SETS[chosen.task]))
     folder = out or Path("runs") / chosen.name
     run = run_training(chosen, source, folder, resume)
     if run.stopped:
@@ -45,7 +47,9 @@ def train(
 def evaluate(
     task: Annotated[Task, typer.Option(help="whose protocol")],
     list_file: Annotated[Path, typer.Option("--list", help="patients or frames, one a line")],
-    data: Annotated[Path | None, typer.Option(help="folder of the data set (default: SEGLOOP_DATA/acdc)")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="folder of the data set (default: the task's in SEGLOOP_DATA)")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="exported model, NAME or NAME:VERSION")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="checkpoint of a run")] = None,
     repository: Annotated[Path | None, typer.Option(help="model repository")] = None,
@@ -58,7 +62,7 @@ def evaluate(
 
     if (model is None) == (checkpoint is None):
         raise Usage("one_model", "Name either --model or --checkpoint.")
-    folder = data_folder(data, "acdc")
+    folder = data_folder(data, DATA_SETS[task])
     if checkpoint is not None:
         chosen = chosen_checkpoint(checkpoint, threads)
     else:

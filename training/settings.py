@@ -6,6 +6,10 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.errors import Missing
+from contracts.tasks import Task
+
+DATA_SETS = {Task.CARDIAC: "acdc", Task.PROSTATE: "prostate", Task.SKIN: "isic", Task.GLAND: "glas"}
+"""Name of each task's data set: its folder below ``SEGLOOP_DATA``."""
 
 
 class TrainingSettings(BaseSettings):

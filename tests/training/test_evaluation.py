@@ -22,7 +22,7 @@ from training.evaluation.benchmark import ssl4mis_labels
 from training.evaluation.overlay import save_overlay
 from training.evaluation.table import as_table
 from training.evaluation.volumes import evaluate_cases, score_volume, summary
-from training.settings import data_folder
+from training.settings import DATA_SETS, data_folder
 
 CONTRACT = draft_contract(Task.CARDIAC, Prepare())
 
@@ -58,7 +58,8 @@ def test_only_the_listed_phases_are_scored_but_the_patient_is_seen_whole() -> No
     assert seen == [(2, 3, 90, 100)]
 
 
-AGREED = {"cases", "mean_dice", "mean_dice_95", "dice", "mean_dice_raw", "dice_raw", "mean_hd95_vox", "hd95_vox"}
+FIGURES = {"dice", "dice_raw", "dice_within", "hd95_vox"}
+AGREED = {"cases", "mean_dice_95", "dice_95"} | FIGURES | {f"mean_{figure}" for figure in FIGURES}
 COUNTS = {"components", "holes", "missed"}
 
 
@@ -66,11 +67,13 @@ def test_the_answer_has_the_agreed_names() -> None:
     answer = summary(evaluate_cases([readable("patient001"), readable("patient002")], CONTRACT, by_grey))
     assert set(answer) == AGREED | COUNTS
     assert json.loads(json.dumps(answer)) == answer
-    assert set(answer["cases"][0]) == {"id", "dice", "dice_raw", "hd95_vox"} | COUNTS  # type: ignore[index]
+    assert set(answer["cases"][0]) == {"id"} | FIGURES | COUNTS  # type: ignore[index]
     assert [case["id"] for case in answer["cases"]][::2] == ["patient001_frame01", "patient002_frame01"]  # type: ignore[attr-defined]
     assert set(answer["dice"]) == {"rv", "myo", "lv"}  # type: ignore[call-overload]
     mean = np.mean([list(case["dice"].values()) for case in answer["cases"]])  # type: ignore[attr-defined]
     assert answer["mean_dice"] == pytest.approx(mean)
+    for name, (low, high) in answer["dice_95"].items():  # type: ignore[attr-defined]
+        assert low <= answer["dice"][name] + 1e-9 <= high + 2e-9  # type: ignore[index]
 
 
 def test_an_island_is_counted_and_costs_the_raw_mask_only() -> None:
@@ -85,6 +88,17 @@ def test_an_island_is_counted_and_costs_the_raw_mask_only() -> None:
     assert score.dice_raw["rv"] == 1
     assert max(score.dice_raw["myo"], score.dice_raw["lv"]) < 1
     assert score.hd95_vox == {"rv": 0, "myo": 0, "lv": 0}
+
+
+def test_what_was_drawn_in_slices_without_the_structure_is_told_apart() -> None:
+    case = readable()
+    case.labels[0, 0][case.labels[0, 0] == 1] = 0
+    drawn = readable().labels[0]
+    score = score_volume(case, 0, drawn, drawn, ("rv", "myo", "lv"))
+    assert score.dice == {"rv": pytest.approx(4 / 5), "myo": 1, "lv": 1}
+    assert score.dice_within == {"rv": 1, "myo": 1, "lv": 1}
+    missing = np.where(np.arange(3)[:, None, None] == 2, 0, drawn).astype(np.uint8)
+    assert score_volume(case, 0, missing, missing, ("rv", "myo", "lv")).dice_within["lv"] == pytest.approx(4 / 5)
 
 
 def test_a_structure_that_was_missed_or_made_up_is_counted() -> None:
@@ -220,6 +234,7 @@ def test_where_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "acdc").mkdir()
     assert data_folder(None, "acdc") == tmp_path / "acdc"
     assert data_folder(tmp_path, "acdc") == tmp_path
+    assert set(DATA_SETS) == set(Task)
 
 
 def test_the_lists_of_the_layout(acdc_layout: Path) -> None:

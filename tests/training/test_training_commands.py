@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from contracts.errors import Missing
 from training.__main__ import app, main
 from training.networks.trained import LAST
 
@@ -42,6 +43,16 @@ def test_evaluation_answers_one_json_document(run_folder: Path, acdc_layout: Pat
     answer = json.loads(result.stdout)
     assert set(answer) >= {"task", "model", "digest", "list", "cases", "mean_dice", "dice"}
     assert [case["id"] for case in answer["cases"]] == ["patient003_frame01", "patient003_frame02"]
+
+
+def test_each_task_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --data a prostate student is not measured on hearts."""
+    monkeypatch.setenv("SEGLOOP_DATA", str(tmp_path))
+    (tmp_path / "acdc").mkdir()
+    arguments = ["evaluate", "--task", "prostate", "--list", str(tmp_path / "some.list"), "--model", "prostate"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, Missing)
+    assert str(tmp_path / "prostate") in str(result.exception)
 
 
 def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

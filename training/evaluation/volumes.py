@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.cases import Case, Listed, phases_of
 from contracts.model_contract import ModelContract
 from contracts.prepare import Masks
-from contracts.scores import bootstrap_mean, dice_by_label, hd95_by_label, holes, stray_components
+from contracts.scores import bootstrap_mean, dice, dice_by_label, hd95_by_label, holes, stray_components
 from contracts.segment import Run, segment
 from contracts.tasks import label_names
 
@@ -22,14 +23,17 @@ class VolumeScore:
 
     ``dice`` (fractions) and ``hd95_vox`` (voxels) of each structure are those of the mask that is served; ``dice_raw``,
     ``components`` (pieces apart from the largest of their structure) and ``holes`` (patches of background that the
-    structures enclose) are those before the component filter. ``missed`` counts structures that are in one of
-    prediction and truth only: their distance is the diagonal of the volume.
+    structures enclose) are those before the component filter. ``dice_within`` is over the slices in which the truth has
+    the structure: what is missing from 1 there are outlines, what ``dice`` lacks besides was drawn in other slices.
+    ``missed`` counts structures that are in one of prediction and truth only: their distance is the diagonal of the
+    volume.
     """
 
     case: str
     name: str
     dice: dict[str, float]
     dice_raw: dict[str, float]
+    dice_within: dict[str, float]
     hd95_vox: dict[str, float]
     components: int
     holes: int
@@ -52,6 +56,7 @@ def score_volume(case: Case, phase: int, labels: Masks, raw: Masks, structures: 
         name=case.frames[phase],
         dice=dice_by_label(labels, truth, structures),
         dice_raw=dice_by_label(raw, truth, structures),
+        dice_within={name: _within(labels == value, truth == value) for value, name in enumerate(structures, start=1)},
         hd95_vox=hd95_by_label(labels, truth, structures),
         components=stray_components(raw, structures),
         holes=holes(raw),
@@ -83,19 +88,25 @@ def evaluate_cases(
 
 
 def summary(scores: list[VolumeScore]) -> dict[str, object]:
-    """Return the figures of the JSON answer: cases, means per structure, means over all with the interval of Dice.
+    """Return the figures of the JSON answer: cases, means per structure, means over all, intervals of Dice.
 
-    The interval is a bootstrap over cases, since the two volumes of one heart are not independent.
+    Intervals are a bootstrap over cases, since the two volumes of one heart are not independent.
     """
-    interval = bootstrap_mean([s.mean for s in scores], [s.case for s in scores])
-    raw, distances = _means([s.dice_raw for s in scores]), _means([s.hd95_vox for s in scores])
+    drawn = [s.case for s in scores]
+    interval = bootstrap_mean([s.mean for s in scores], drawn)
+    each = {name: bootstrap_mean([s.dice[name] for s in scores], drawn) for name in scores[0].dice}
+    raw, within = _means([s.dice_raw for s in scores]), _means([s.dice_within for s in scores])
+    distances = _means([s.hd95_vox for s in scores])
     return {
         "cases": [_case(score) for score in scores],
         "mean_dice": interval.mean,
         "mean_dice_95": [interval.low, interval.high],
-        "dice": _means([s.dice for s in scores]),
+        "dice": {name: structure.mean for name, structure in each.items()},
+        "dice_95": {name: [structure.low, structure.high] for name, structure in each.items()},
         "mean_dice_raw": float(np.mean(list(raw.values()))),
         "dice_raw": raw,
+        "mean_dice_within": float(np.mean(list(within.values()))),
+        "dice_within": within,
         "mean_hd95_vox": float(np.mean(list(distances.values()))),
         "hd95_vox": distances,
         "components": float(np.mean([s.components for s in scores])),
@@ -104,11 +115,17 @@ def summary(scores: list[VolumeScore]) -> dict[str, object]:
     }
 
 
+def _within(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    slices = truth.any(axis=(1, 2))
+    return dice(predicted[slices], truth[slices])
+
+
 def _case(score: VolumeScore) -> dict[str, Any]:
     return {
         "id": score.name,
         "dice": score.dice,
         "dice_raw": score.dice_raw,
+        "dice_within": score.dice_within,
         "hd95_vox": score.hd95_vox,
         "components": score.components,
         "holes": score.holes,
