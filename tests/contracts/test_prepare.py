@@ -97,6 +97,7 @@ def test_each_slice_is_scaled_by_itself() -> None:
     np.testing.assert_array_equal(both[:1], prepare_slices(one, whole_square(40, 40), Prepare()))
 
 
+@settings(deadline=None)
 @given(value=st.integers(-3000, 30000), row=st.floats(20, 30), side=st.floats(5, 30))
 def test_a_flat_slice_becomes_black(value: int, row: float, side: float) -> None:
     """Also where resampling leaves it flat but for rounding."""
