@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -14,6 +15,8 @@ from statistics import median
 import psutil  # type: ignore[import-untyped]
 
 from tests.conftest import ROOT
+
+LOOK_S = 0.05
 
 
 @dataclass
@@ -64,15 +67,38 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=complained)
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
+        with _peak_of(process.pid) as peak:
+            _, status, used = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
         complained.seek(0)
         if process.returncode:
             raise RuntimeError(f"{command[:4]} ended with {process.returncode}: {complained.read()[-2000:]}")
         words = said.read()
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6), words
+    return Cost(wall, used.ru_utime + used.ru_stime, max(peak)), words
+
+
+@contextmanager
+def _peak_of(pid: int) -> Iterator[list[float]]:
+    """Give a list that grows by the peak of a process, several times a second until the block ends.
+
+    What ``wait4`` says of it begins with what *this* process had resident when it forked.
+    """
+    found, over = [0.0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_S):
+            with suppress(OSError, StopIteration):  # it has just ended
+                found.append(peak_mb(pid))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
 
 
 def python(module: str, *arguments: object) -> list[str]:

@@ -114,6 +114,15 @@ def test_a_command_that_fails_says_why():
         run([sys.executable, "-c", "import sys; print('the reason', file=sys.stderr); sys.exit(3)"])
 
 
+def test_the_peak_of_a_command_is_its_own_not_ours():
+    ballast = np.ones(30_000_000)  # 240 MB
+    program = "import time; held = b'x' * {}; time.sleep(0.5)"
+    small, large = (run([sys.executable, "-c", program.format(size)])[0].peak_mb for size in (1, 100_000_000))
+    assert 1 < small < 60
+    assert 100 < large < 180
+    assert ballast.nbytes > 200e6
+
+
 def test_the_cpu_of_a_running_process_is_counted():
     with metered(os.getpid()) as cost:
         end = time.process_time() + 0.3
