@@ -4,6 +4,7 @@ The answer of :func:`contracts.segment.segment` (unrotated, coarse and fine pass
 each case its region, and a frozen teacher its labels. It is kept beside the run, so that a resumed run learns the same.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -47,8 +48,11 @@ def unlabelled_slices(preset: Preset, cases: list[Case], out: Path) -> list[Slic
             raise Usage("no_teacher", "A frozen teacher needs a checkpoint: name it with pool or init.")
         return [piece for case in cases for piece in slices_of(case, preset.prepare)]
     path = out / FILE
-    seen = _read(path, cases) if path.is_file() else _look(preset, cases, names)
-    _write(path, cases, seen)
+    if path.is_file():
+        seen = _read(path, cases)
+    else:
+        seen = _look(preset, cases, names)
+        _write(path, cases, seen)
     return [
         piece
         for case, found in zip(cases, seen, strict=True)
@@ -69,7 +73,7 @@ def _write(path: Path, cases: list[Case], seen: list[Seen]) -> None:
     for case, found in zip(cases, seen, strict=True):
         arrays[f"{case.name}/labels"] = found.labels
         arrays[f"{case.name}/region"] = np.array(astuple(found.region))
-    part = path.with_suffix(".part.npz")
+    part = path.with_suffix(f".{os.getpid()}.npz")  # processes that train together each look
     np.savez_compressed(part, **arrays)
     part.replace(path)
 
