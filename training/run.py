@@ -44,6 +44,7 @@ class Training:
     scores: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
     precision: str = ""
+    code_version: str = field(default_factory=lambda: code_version())
     cpu_before: float = 0.0
     cpu_started: float = field(default_factory=time.process_time)
 
@@ -111,7 +112,7 @@ def save(run: Training) -> None:
         "preset": run.preset.model_dump_json(),
         "patients": list(run.source.seen),
         "scores": dict(run.scores),
-        "code_version": code_version(),
+        "code_version": run.code_version,
         "unlabelled": len(run.source.unlabelled),
         "precision": run.precision,
         "device": device_name(run.fabric.device),
